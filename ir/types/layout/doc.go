@@ -1,0 +1,25 @@
+// Package layout says how a weight lies in a CPU's memory, and re-packs it from
+// its file's row-major blocks.
+//
+// Border: a leaf. It knows encodings and bytes; it knows no op, no kernel and no
+// device. codegen/kernels reads weights in these layouts, the loader writes them.
+//
+// There are two layouts. Plain is a vector of float32. Lanes is made for one
+// vector register whose lane is a row of the weight:
+//
+//	tile    16 rows; the last one is padded with zero rows
+//	column  one block of Enc.Block values of each of the 16 rows, in this order:
+//	        scales   16 lanes of each float16 (d, then m or dmin or zero), then 16
+//	                 lanes of u32 per 4 bytes of the K-quants' own scale bytes
+//	        4-bit    per 8 k: 16 x u32; byte b: low nibble k+b, high nibble k+4+b
+//	        1-bit    per 32 k: 16 x u32; bit i is the fifth bit of k+i
+//	        2-bit    per 16 k: 16 x u32; bits 2i..2i+1 of k+4b+j live in byte j,
+//	                 field b: ((word >> (8*j + 2*b)) & 3)
+//	        8-bit    per 4 k: 16 x u32; byte b is k+b
+//	        16-bit   per k: 16 x u16
+//	        32-bit   per k: 16 x f32
+//
+// A tile's columns follow one another, then comes the next tile. Rows that are
+// concatenated (q, k, v; gate, up) are packed one segment after the other, each
+// padded to 16 rows by itself, so the packed bytes are concatenated too.
+package layout

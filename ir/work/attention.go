@@ -1,0 +1,171 @@
+package work
+
+import "quire/ir/types/layout"
+
+// Phase says which shape of attention a kernel is made for; both take any rows.
+type Phase string
+
+// Decode splits one row's cache over items; Prefill takes blocks of rows.
+const (
+	Decode  Phase = "decode"
+	Prefill Phase = "prefill"
+)
+
+// QueryBlock is the number of rows of an item of Prefill.
+const QueryBlock = 32
+
+// Attention is causal grouped-query attention over a paged cache that holds the rows'
+// own keys already. A row at cache index i sees j <= i where i - j < Window (0: all)
+// or j < Sink. Scores are q.k * Scale, then Softcap * tanh(score / Softcap) if set.
+//
+// Operands: q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages,
+// part (Decode: Temp), o f32[N, Heads, Dim]; N, P and, for Decode, C.
+//
+// Items: Decode ((row * KVHeads) + kv head) * splits + split, with ceil(C / Split)
+// splits, which are also the group of Last; Prefill (block of rows) * KVHeads + kv head.
+type Attention struct {
+	Phase               Phase
+	Heads, KVHeads, Dim int
+	Scale               float32
+	Window, Sink        int
+	Softcap             float32
+	CacheEnc            layout.Enc
+	Page                int
+	Split               int // Decode: tokens of an item, a multiple of Page
+}
+
+// Family implements Params.
+func (p Attention) Family() string { return "attention" }
+
+// Key implements Params.
+func (p Attention) Key() string {
+	return key("attention", "phase", p.Phase, "heads", p.Heads, "kv", p.KVHeads, "dim", p.Dim, "scale", p.Scale,
+		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "split", p.Split)
+}
+
+// Validate implements Params.
+func (p Attention) Validate() error {
+	c := &check{family: "attention"}
+	c.that(p.Phase == Decode || p.Phase == Prefill, "phase %q, expected decode or prefill", p.Phase)
+	c.positive("heads", p.Heads)
+	c.positive("kv heads", p.KVHeads)
+	c.that(p.KVHeads > 0 && p.Heads%p.KVHeads == 0, "%d heads, expected a multiple of the %d kv heads", p.Heads, p.KVHeads)
+	c.that(p.Dim > 0 && p.Dim%16 == 0, "head dim %d, expected a multiple of 16", p.Dim)
+	c.that(p.Window >= 0 && p.Sink >= 0, "window %d, sink %d, expected at least 0", p.Window, p.Sink)
+	c.that(p.Softcap >= 0, "softcap is %v, expected at least 0", p.Softcap)
+	c.that(p.Sink == 0 || p.Window > 0, "sink %d without a window", p.Sink)
+	c.cache(p.CacheEnc, p.Page)
+	if p.Phase == Decode {
+		c.that(p.Split > 0 && p.Page > 0 && p.Split%p.Page == 0, "split of %d tokens, expected a multiple of the page's %d", p.Split, p.Page)
+	} else {
+		c.that(p.Split == 0, "prefill with a split of %d, expected 0", p.Split)
+	}
+	return c.err()
+}
+
+// Operands implements Params.
+func (p Attention) Operands() []Operand {
+	in := join(read(Float, "q"), read(Cache, "cache"), rowmap())
+	if p.Phase == Decode {
+		return join(in, one("part", Float, Temp), one("o", Float, Write), dims("N", "P", "C"))
+	}
+	return join(in, one("o", Float, Write), dims("N", "P"))
+}
+
+// Group queries share a kv head.
+func (p Attention) group() int { return p.Heads / p.KVHeads }
+
+func (p Attention) splits(d Dims) int64 { return max(1, ceil(d.C, int64(p.Split))) }
+
+// Items implements Params.
+func (p Attention) Items(d Dims) int64 {
+	if p.Phase == Decode {
+		return d.N * int64(p.KVHeads) * p.splits(d)
+	}
+	return ceil(d.N, QueryBlock) * int64(p.KVHeads)
+}
+
+// Group implements Params.
+func (p Attention) Group(d Dims) int64 {
+	if p.Phase == Decode {
+		return p.splits(d)
+	}
+	return 0
+}
+
+// PartFloats is the size of one item's partial result: for each query of the group the
+// running maximum, the sum of exponentials (padded to 16 floats) and Dim values.
+func (p Attention) PartFloats() int64 { return int64(p.group()) * (16 + int64(p.Dim)) }
+
+// Scratch implements Params. Decode: scores of one page. Prefill: a page of keys and of
+// values as f32, scaled queries, scores, running maxima and sums, and outputs.
+func (p Attention) Scratch() int64 {
+	page, d, g := int64(p.Page), int64(p.Dim), int64(p.group())
+	if p.Phase == Decode {
+		return up64(g*page*4) + up64(g*d*4) + 1024
+	}
+	q := QueryBlock * g
+	q = (q + 15) &^ 15
+	return up64(2*page*d*4) + up64(2*q*d*4) + up64(q*page*4) + up64(4*q*4) + 1024
+}
+
+// Temp implements Params.
+func (p Attention) Temp(d Dims) int64 {
+	if p.Phase == Decode {
+		return p.Items(d) * p.PartFloats() * 4
+	}
+	return 0
+}
+
+// PageBytes is the size of one page of one layer's cache: keys, then values.
+func PageBytes(kvHeads, dim, page int, enc layout.Enc) int64 {
+	size := int64(4)
+	if enc != layout.F32 {
+		size = 2
+	}
+	return 2 * int64(kvHeads) * int64(dim) * int64(page) * size
+}
+
+// KVStore appends rows to a cache: the alternative to Linear's QKV epilogue.
+//
+// Operands: k f32[N, KVHeads, Dim], v f32[N, KVHeads, Dim], cache, row_slot, slot_start,
+// slot_len, pages; N, P. An item is a row.
+type KVStore struct {
+	KVHeads, Dim int
+	CacheEnc     layout.Enc
+	Page         int
+}
+
+// Family implements Params.
+func (p KVStore) Family() string { return "kvstore" }
+
+// Key implements Params.
+func (p KVStore) Key() string {
+	return key("kvstore", "kv", p.KVHeads, "dim", p.Dim, "cache", p.CacheEnc, "page", p.Page)
+}
+
+// Validate implements Params.
+func (p KVStore) Validate() error {
+	c := &check{family: "kvstore"}
+	c.positive("kv heads", p.KVHeads)
+	c.that(p.Dim > 0 && p.Dim%16 == 0, "head dim %d, expected a multiple of 16", p.Dim)
+	c.cache(p.CacheEnc, p.Page)
+	return c.err()
+}
+
+// Operands implements Params.
+func (p KVStore) Operands() []Operand {
+	return join(read(Float, "k", "v"), one("cache", Cache, Update), rowmap(), dims("N", "P"))
+}
+
+// Items implements Params.
+func (p KVStore) Items(d Dims) int64 { return d.N }
+
+// Group implements Params.
+func (p KVStore) Group(Dims) int64 { return 0 }
+
+// Scratch implements Params.
+func (p KVStore) Scratch() int64 { return 0 }
+
+// Temp implements Params.
+func (p KVStore) Temp(Dims) int64 { return 0 }
