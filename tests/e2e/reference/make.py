@@ -112,6 +112,13 @@ def write(case, folder, seed):
     model.save_pretrained(folder, **({"max_shard_size": case.shard} if case.shard else {}))
     if case.old_config:
         rewrite_config(folder, case.old_config)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    twin = cls._from_config(config, dtype=torch.float32, attn_implementation="eager").eval()  # not model.float(): its RoPE table is rounded
+    twin.load_state_dict(model.state_dict())
+    probe = list(range(3, 50))
+    if not torch.equal(forward(load(folder), probe), forward(twin, probe)):
+        raise SystemExit(f"{case.name}: the model read back from its files gives other logits")
 
 
 def ablations(case, model, ids, want):
@@ -199,6 +206,7 @@ def make(case):
     expected, logits = done
     (folder / "expected.json").write_text(dumps(expected))
     safetensors.torch.save_file(logits, folder / "expected.safetensors")
+    (folder / "expected.safetensors").chmod(0o644)
     size = sum(f.stat().st_size for f in folder.iterdir())
     weakest = min(expected["ablations"].items(), key=lambda kv: kv[1], default=("", 0))
     print(

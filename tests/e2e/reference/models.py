@@ -99,6 +99,7 @@ MODELS = [
                 "rope_parameters": rope(500000.0, **{**LLAMA3, "original_max_position_embeddings": 100})
             },
         },
+        dtype="bfloat16",
     ),
     Case(
         "llama31_old",
@@ -184,6 +185,7 @@ MODELS = [
         "Mistral",
         sizes(**SMALL, num_key_value_heads=1, head_dim=32, sliding_window=8, tie_word_embeddings=False),
         ablate={"no window": {"sliding_window": None}, "window 9": {"sliding_window": 9}, "window 7": {"sliding_window": 7}},
+        dtype="bfloat16",
     ),
     Case(
         "qwen2",
@@ -236,6 +238,7 @@ MODELS = [
             tie_word_embeddings=False,
         ),
         ablate_weights={"q norm weights": ("q_norm", 1.0), "k norm weights": ("k_norm", 1.0)},
+        dtype="bfloat16",
     ),
     Case(
         "gemma2",
@@ -272,6 +275,44 @@ MODELS = [
         norm_mean=0.0,
     ),
     Case(
+        "gemma2_old",
+        "Gemma 2 as transformers 4 wrote it: hidden_act beside hidden_activation, rope_theta, no layer_types; "
+        "window 8 in layers 0 and 2; bfloat16 weights",
+        "Gemma2",
+        sizes(
+            hidden_size=48,
+            intermediate_size=56,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            query_pre_attn_scalar=16,
+            sliding_window=8,
+            attn_logit_softcapping=50.0,
+            final_logit_softcapping=30.0,
+            bos_token_id=2,
+            eos_token_id=1,
+        ),
+        ablate={
+            "no window": {"sliding_window": 256},
+            "window in layer 1": {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+            "no score softcap": {"attn_logit_softcapping": None},
+            "no logit softcap": {"final_logit_softcapping": None},
+        },
+        norm_mean=0.0,
+        dtype="bfloat16",
+        old_config={
+            "rope_parameters": None,
+            "rope_theta": 10000.0,
+            "layer_types": None,
+            "hidden_act": "gelu_pytorch_tanh",
+            "cache_implementation": "hybrid",
+            "torch_dtype": "bfloat16",
+            "dtype": None,
+            "transformers_version": "4.42.0.dev0",
+        },
+    ),
+    Case(
         "gemma3",
         "Gemma 3 (text): norms of each head's q and k, window 8 with RoPE base 10000 in five of six layers, "
         "every sixth layer full with base 1000000",
@@ -283,7 +324,7 @@ MODELS = [
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=16,
-            query_pre_attn_scalar=24,
+            query_pre_attn_scalar=16,
             sliding_window=8,
             bos_token_id=2,
             eos_token_id=1,
@@ -296,6 +337,7 @@ MODELS = [
         },
         ablate_weights={"q norm weights": ("q_norm", 0.0), "k norm weights": ("k_norm", 0.0)},
         norm_mean=0.0,
+        dtype="bfloat16",
     ),
     Case(
         "gemma3_old",
@@ -309,7 +351,7 @@ MODELS = [
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=16,
-            query_pre_attn_scalar=16,
+            query_pre_attn_scalar=24,
             sliding_window=8,
             layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
             rope_parameters={"full_attention": rope(1e6, rope_type="linear", factor=8.0), "sliding_attention": rope(10000.0)},
@@ -324,6 +366,7 @@ MODELS = [
                     "sliding_attention": rope(1e4, rope_type="linear", factor=8.0),
                 }
             },
+            "score scale from head_dim": {"query_pre_attn_scalar": 16},
             "default pattern": {"layer_types": ["sliding_attention"] * 4},
         },
         norm_mean=0.0,
@@ -334,6 +377,7 @@ MODELS = [
             "rope_local_base_freq": 10000.0,
             "rope_scaling": {"rope_type": "linear", "factor": 8.0},
             "layer_types": None,
+            "_sliding_window_pattern": None,
             "sliding_window_pattern": 3,
             "torch_dtype": "bfloat16",
             "dtype": None,
@@ -344,7 +388,8 @@ MODELS = [
         "phi3",
         "Phi-3: fused qkv_proj and gate_up_proj, grouped queries, sliding window 8",
         "Phi3",
-        sizes(**SMALL, num_key_value_heads=1, sliding_window=8, tie_word_embeddings=False),
+        sizes(**SMALL, num_key_value_heads=1, sliding_window=8, original_max_position_embeddings=256, tie_word_embeddings=False),
         ablate={"no window": {"sliding_window": None}, "window 9": {"sliding_window": 9}},
+        dtype="float16",
     ),
 ]
