@@ -1,0 +1,154 @@
+package ir
+
+import (
+	"slices"
+
+	"quire/ir/types"
+)
+
+// When says at which moment a dim becomes known.
+type When uint8
+
+// The moments of binding. A launch dim is a capacity of one step; a device dim
+// is data on the device, so its bounds size buffers and never grids.
+const (
+	Load When = iota
+	Launch
+	Device
+)
+
+var whenNames = [...]string{Load: "load", Launch: "launch", Device: "device"}
+
+// String returns the word used in text.
+func (w When) String() string { return whenNames[w] }
+
+// DimDecl declares a symbol.
+type DimDecl struct {
+	Name  string
+	When  When
+	Range types.Range
+}
+
+// Table says what the caches on it keep, and in pages of how many tokens. One
+// page table per (table, sequence) serves all layers.
+type Table struct {
+	Name    string
+	Page    int  // tokens a page
+	Summary int  // tokens a page summary covers; 0: no summaries
+	Sink    int  // first tokens that are kept for good
+	Recent  *int // tokens before the newest that are kept; nil: all
+}
+
+// CacheDecl declares the keys and values of one layer (or head group): Heads
+// vectors of Dim elements for K and for V, a token.
+type CacheDecl struct {
+	Name   string
+	Elem   types.Elem
+	Heads  int
+	Dim    int
+	Table  string
+	Layout string // physical layout, "" before it is chosen
+}
+
+// Weight declares a parameter. A weight with Concat is derived: the rows
+// (axis 0) of other weights, made once at load.
+type Weight struct {
+	Name   string
+	Type   types.Type
+	Concat []string
+	Layout string // physical layout, "" before it is chosen
+}
+
+// Module is one model: declarations and Funcs that share them.
+type Module struct {
+	Name    string
+	Props   []string // facts that passes have established, sorted
+	Dims    []*DimDecl
+	Tables  []*Table
+	Caches  []*CacheDecl
+	Weights []*Weight
+	Funcs   []*Func
+}
+
+// Dim returns the declaration of a symbol, or nil.
+func (m *Module) Dim(name string) *DimDecl {
+	return find(m.Dims, func(d *DimDecl) bool { return d.Name == name })
+}
+
+// Table returns the named table, or nil.
+func (m *Module) Table(name string) *Table {
+	return find(m.Tables, func(t *Table) bool { return t.Name == name })
+}
+
+// Cache returns the named cache, or nil.
+func (m *Module) Cache(name string) *CacheDecl {
+	return find(m.Caches, func(c *CacheDecl) bool { return c.Name == name })
+}
+
+// Weight returns the named weight, or nil.
+func (m *Module) Weight(name string) *Weight {
+	return find(m.Weights, func(w *Weight) bool { return w.Name == name })
+}
+
+// Func returns the named function, or nil.
+func (m *Module) Func(name string) *Func {
+	return find(m.Funcs, func(f *Func) bool { return f.Name == name })
+}
+
+// Bounds returns the declared range of every symbol.
+func (m *Module) Bounds() map[string]types.Range {
+	b := make(map[string]types.Range, len(m.Dims))
+	for _, d := range m.Dims {
+		b[d.Name] = d.Range
+	}
+	return b
+}
+
+// Has reports whether a property holds.
+func (m *Module) Has(prop string) bool { return slices.Contains(m.Props, prop) }
+
+// SetProp records a property; ClearProp removes it.
+func (m *Module) SetProp(prop string) {
+	if !m.Has(prop) {
+		m.Props = append(m.Props, prop)
+		slices.Sort(m.Props)
+	}
+}
+
+// ClearProp removes a property.
+func (m *Module) ClearProp(prop string) {
+	m.Props = slices.DeleteFunc(m.Props, func(p string) bool { return p == prop })
+}
+
+// Sources returns the weights that hold data of their own for w: w itself, or
+// the concatenated ones in order (recursively).
+func (m *Module) Sources(w *Weight) []*Weight {
+	if len(w.Concat) == 0 {
+		return []*Weight{w}
+	}
+	var out []*Weight
+	for _, n := range w.Concat {
+		if s := m.Weight(n); s != nil {
+			out = append(out, m.Sources(s)...)
+		}
+	}
+	return out
+}
+
+// Clone returns a deep copy that shares nothing with m.
+func (m *Module) Clone() *Module {
+	c, err := Parse("clone", Print(m))
+	if err != nil {
+		panic("BUG: printed module does not parse: " + err.Error())
+	}
+	return c
+}
+
+func find[T any](list []*T, ok func(*T) bool) *T {
+	for _, x := range list {
+		if ok(x) {
+			return x
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package ir
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"quire/ir/types"
+)
+
+// Parse reads a module. The error is a *SyntaxError with file, line and column;
+// types are taken as written: Verify infers them again and compares.
+func Parse(file, text string) (m *Module, err error) {
+	p := &parser{lexer: lexer{file: file, src: text, line: 1}, m: &Module{}}
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(*SyntaxError)
+			if !ok {
+				panic(r)
+			}
+			if lines := strings.Split(text, "\n"); e.Pos.Line <= len(lines) {
+				e.Line = lines[e.Pos.Line-1]
+			}
+			m, err = nil, e
+		}
+	}()
+	p.module()
+	return p.m, nil
+}
+
+type parser struct {
+	lexer
+	m      *Module
+	f      *Func
+	values map[string]*Value
+}
+
+func (p *parser) module() {
+	for {
+		pos := p.pos()
+		if p.peek() == 0 {
+			return
+		}
+		switch word := p.word("a declaration"); word {
+		case "module":
+			name, err := strconv.Unquote(p.quoted())
+			if err != nil {
+				p.fail(pos, "bad module name")
+			}
+			p.m.Name = name
+		case "props":
+			p.m.Props = p.list(func() string { return p.word("a property") })
+			slices.Sort(p.m.Props)
+		case "dim":
+			p.dim()
+		case "table":
+			p.table()
+		case "cache":
+			p.cache()
+		case "weight":
+			p.weight()
+		case "func":
+			p.fn(Graph)
+		case "kernels":
+			p.fn(Kernel)
+		default:
+			p.fail(pos, "saw %q, expected module, props, dim, table, cache, weight, func or kernels", clip(word))
+		}
+	}
+}
+
+func (p *parser) list(item func() string) []string {
+	out := []string{item()}
+	for p.accept(",") {
+		out = append(out, item())
+	}
+	return out
+}
+
+func (p *parser) integer() int64 {
+	pos := p.pos()
+	s := p.number()
+	n, err := strconv.ParseInt(s, 10, 48)
+	if err != nil {
+		p.fail(pos, "saw %q, expected an integer", clip(s))
+	}
+	return n
+}
+
+func (p *parser) dim() {
+	d := &DimDecl{Name: p.word("a symbol")}
+	pos := p.pos()
+	when := p.word("load, launch or device")
+	i := slices.Index(whenNames[:], when)
+	if i < 0 {
+		p.fail(pos, "saw %q, expected load, launch or device", clip(when))
+	}
+	d.When = When(i)
+	d.Range.Min = p.integer()
+	p.expect("..")
+	d.Range.Max = p.integer()
+	p.m.Dims = append(p.m.Dims, d)
+}
+
+func (p *parser) table() {
+	t := &Table{Name: p.global()}
+	var a tableText
+	p.attributes(reflect.ValueOf(&a))
+	t.Page, t.Summary, t.Sink, t.Recent = a.Page, a.Summary, a.Sink, a.Recent
+	p.m.Tables = append(p.m.Tables, t)
+}
+
+func (p *parser) cache() {
+	c := &CacheDecl{Name: p.global()}
+	p.expect(":")
+	p.expect("kv")
+	p.expect("<")
+	c.Elem = parseElem(p.word("an element type"))
+	p.expect(">")
+	p.expect("[")
+	c.Heads = int(p.integer())
+	p.expect(",")
+	c.Dim = int(p.integer())
+	p.expect("]")
+	p.expect("on")
+	c.Table = p.global()
+	c.Layout = p.layout()
+	p.m.Caches = append(p.m.Caches, c)
+}
+
+func (p *parser) weight() {
+	w := &Weight{Name: p.global()}
+	p.expect(":")
+	w.Type = p.typ()
+	if p.accept("=") {
+		p.expect("concat")
+		w.Concat = p.list(p.global)
+	}
+	w.Layout = p.layout()
+	p.m.Weights = append(p.m.Weights, w)
+}
+
+func (p *parser) layout() string {
+	if !p.acceptWord("layout") {
+		return ""
+	}
+	return p.word("a layout")
+}
+
+// global takes @name and returns the name.
+func (p *parser) global() string {
+	p.expect("@")
+	return p.word("a name")
+}
+
+// local takes %name and returns the name; digits may lead.
+func (p *parser) local() string {
+	p.expect("%")
+	start := p.i
+	for p.i < len(p.src) && isWordByte(p.src[p.i], false) && !strings.HasPrefix(p.src[p.i:], "->") {
+		p.i++
+	}
+	if n := p.i - start; n == 0 || n > maxWord {
+		p.failHere("value name of %d bytes, expected 1 to %d", n, maxWord)
+	}
+	return p.src[start:p.i]
+}
+
+func (p *parser) typ() types.Type {
+	if p.peek() == '@' {
+		return types.CacheOf(p.global())
+	}
+	word := p.word("a type")
+	pos := p.pos()
+	shape := p.shape()
+	if word == "rows" {
+		if len(shape) != 2 {
+			p.fail(pos, "rows of %d extents, expected rows[N, S]", len(shape))
+		}
+		return types.RowsOf(shape[0], shape[1])
+	}
+	return types.TensorOf(parseElem(word), shape...)
+}
+
+// shape takes "[d, d, ...]".
+func (p *parser) shape() types.Shape {
+	pos := p.pos()
+	p.expect("[")
+	end := strings.IndexByte(p.src[p.i:], ']')
+	if end < 0 || end > 4096 {
+		p.fail(pos, "shape without an end")
+	}
+	text := p.src[p.i : p.i+end]
+	p.i += end + 1
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	var s types.Shape
+	for _, part := range strings.Split(text, ",") {
+		d, err := types.ParseDim(strings.TrimSpace(part))
+		if err != nil {
+			p.fail(pos, "%v", err)
+		}
+		s = append(s, d)
+	}
+	if n, ok := s.Size().IsConst(); ok && (n < 0 || n >= 1<<48) || len(s) > 8 {
+		p.fail(pos, "shape [%s] is out of range: at most 8 extents and 2^48 elements", clip(text))
+	}
+	return s
+}
+
+// attributes fills the struct behind v from an optional {...}.
+func (p *parser) attributes(v reflect.Value) {
+	if p.peek() != '{' {
+		return
+	}
+	if err := decodeFields(p.fields(0), v); err != nil {
+		panic(err.(*SyntaxError))
+	}
+}
+
+func (p *parser) fields(depth int) []field {
+	p.expect("{")
+	var out []field
+	for !p.accept("}") {
+		if len(out) > 0 {
+			p.expect(",")
+		}
+		f := field{name: p.word("an attribute name")}
+		p.expect("=")
+		f.val = p.literal(depth + 1)
+		out = append(out, f)
+	}
+	return out
+}
+
+func (p *parser) literal(depth int) literal {
+	if depth > maxDepth {
+		p.failHere("attributes nested more than %d deep", maxDepth)
+	}
+	c := p.peek()
+	l := literal{kind: 't', pos: p.pos()}
+	switch {
+	case c == '[':
+		l.kind = 'l'
+		p.i++
+		for !p.accept("]") {
+			if len(l.list) > 0 {
+				p.expect(",")
+			}
+			l.list = append(l.list, p.literal(depth+1))
+		}
+	case c == '{':
+		l.kind = 'f'
+		l.fields = p.fields(depth)
+	case c == '"':
+		l.text = p.quoted()
+	case isWordByte(c, true):
+		l.text = p.word("a value")
+	default:
+		l.text = p.number()
+	}
+	return l
+}

@@ -1,0 +1,343 @@
+package ir
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"quire/ir/types"
+)
+
+// VerifyError is one broken invariant.
+type VerifyError struct {
+	Func string // "" for a declaration
+	Text string // the line of text that is wrong
+	Pos  Pos
+	Msg  string
+}
+
+// Error returns "@func: text: message".
+func (e *VerifyError) Error() string {
+	where := e.Text
+	if e.Func != "" {
+		where = "@" + e.Func + ": " + e.Text
+	}
+	if e.Pos.Line > 0 {
+		where = fmt.Sprintf("%s:%d: %s", e.Pos.File, e.Pos.Line, where)
+	}
+	return where + ": " + e.Msg
+}
+
+// VerifyErrors is every broken invariant that one run found.
+type VerifyErrors []*VerifyError
+
+// Error joins the errors, one a line.
+func (es VerifyErrors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxVerifyErrors bounds a report.
+const maxVerifyErrors = 50
+
+// Verify checks every invariant of a module and returns VerifyErrors or nil.
+//
+// Declarations: names are unique; ranges are not empty and not negative; pages
+// are positive; caches stand on declared tables; derived weights have earlier,
+// fitting sources; every symbol is declared.
+//
+// Every Func: values are defined once and before use; ops stand at their level;
+// attributes have the op's type; the printed type is the inferred one; a cache
+// version has at most one consumer and its other readers come before it.
+//
+// Kernel level, besides: a part yields one value of the right type a
+// destination; a buffer is written by exactly one part, before it is read, and
+// not by two parts of one launch; parts of one launch do not read what another
+// part of it writes; bodies read only their own values and earlier ones of the
+// Func.
+//
+// Not checked here: that a launch's kernel computes its body (conformance does),
+// and that buffers sharing a slot are not alive together (passes/plan does).
+func Verify(m *Module) error {
+	v := &verifier{m: m}
+	v.declarations()
+	for _, f := range m.Funcs {
+		v.fn(f)
+	}
+	if len(v.errs) > 0 {
+		return v.errs
+	}
+	return nil
+}
+
+type verifier struct {
+	m     *Module
+	f     *Func
+	names map[*Value]string
+	errs  VerifyErrors
+}
+
+func (c *verifier) add(e *VerifyError) {
+	if len(c.errs) < maxVerifyErrors {
+		c.errs = append(c.errs, e)
+	}
+}
+
+func (c *verifier) declErr(text, format string, a ...any) {
+	c.add(&VerifyError{Text: text, Msg: fmt.Sprintf(format, a...)})
+}
+
+func (c *verifier) errorf(v *Value, format string, a ...any) {
+	text := "launch"
+	if v.Op != OpLaunch && v.Op != OpParam {
+		text = PrintValue(v, c.names)
+	} else if v.Op == OpParam {
+		text = c.names[v] + ": " + v.Type.String()
+	}
+	c.add(&VerifyError{Func: c.f.Name, Text: text, Pos: v.Pos, Msg: fmt.Sprintf(format, a...)})
+}
+
+func (c *verifier) declarations() {
+	seen := map[string]bool{}
+	unique := func(kind, name string) {
+		if seen[kind+name] {
+			c.declErr(kind+" "+name, "declared twice")
+		}
+		seen[kind+name] = true
+	}
+	for _, d := range c.m.Dims {
+		unique("dim", d.Name)
+		if d.Range.Min < 0 || d.Range.Max < d.Range.Min {
+			c.declErr("dim "+d.Name, "range %d..%d is empty or negative", d.Range.Min, d.Range.Max)
+		}
+	}
+	for _, t := range c.m.Tables {
+		unique("table", t.Name)
+		if t.Page <= 0 || t.Sink < 0 || t.Summary < 0 || t.Recent != nil && *t.Recent < 0 {
+			c.declErr("table @"+t.Name, "page is %d, sink %d, summary %d; expected page > 0 and no negative", t.Page, t.Sink, t.Summary)
+		}
+		if t.Summary > 0 && t.Page%t.Summary != 0 {
+			c.declErr("table @"+t.Name, "page %d is no multiple of summary %d", t.Page, t.Summary)
+		}
+	}
+	for _, k := range c.m.Caches {
+		unique("cache", k.Name)
+		if c.m.Table(k.Table) == nil {
+			c.declErr("cache @"+k.Name, "table @%s is not declared", k.Table)
+		}
+		if k.Heads <= 0 || k.Dim <= 0 {
+			c.declErr("cache @"+k.Name, "[%d, %d], expected positive extents", k.Heads, k.Dim)
+		}
+	}
+	for i, w := range c.m.Weights {
+		unique("weight", w.Name)
+		c.weight(i, w)
+	}
+	for _, f := range c.m.Funcs {
+		unique("func", f.Name)
+	}
+}
+
+func (c *verifier) weight(i int, w *Weight) {
+	text := "weight @" + w.Name
+	for _, d := range w.Type.Shape {
+		if n, ok := d.IsConst(); !ok || n <= 0 {
+			c.declErr(text, "extent %s, expected a positive constant", d)
+		}
+	}
+	if len(w.Concat) == 0 {
+		return
+	}
+	rows := types.Const(0)
+	for _, n := range w.Concat {
+		j := slices.IndexFunc(c.m.Weights, func(x *Weight) bool { return x.Name == n })
+		if j < 0 || j >= i {
+			c.declErr(text, "source @%s is not declared before it", n)
+			return
+		}
+		s := c.m.Weights[j].Type
+		if s.Elem != w.Type.Elem || len(s.Shape) != len(w.Type.Shape) || !s.Shape[1:].Equal(w.Type.Shape[1:]) {
+			c.declErr(text, "source @%s has type %s, which does not fit %s", n, s, w.Type)
+			return
+		}
+		rows = rows.Add(s.Shape[0])
+	}
+	if rows != w.Type.Shape[0] {
+		c.declErr(text, "sources have %s rows, the type says %s", rows, w.Type.Shape[0])
+	}
+}
+
+func (c *verifier) fn(f *Func) {
+	c.f, c.names = f, nameValues(f)
+	defined := map[*Value]bool{}
+	for _, v := range f.Params {
+		c.declared(v, v.Type)
+		c.define(v, defined)
+	}
+	written := map[*Value]bool{}
+	for _, v := range f.Body {
+		if v.Op == OpLaunch {
+			c.launch(v, defined, written)
+			continue
+		}
+		c.value(v, defined, f.Level)
+		c.define(v, defined)
+	}
+	for i, r := range f.Results {
+		if !defined[r] && r.Op != OpWeight {
+			c.add(&VerifyError{Func: f.Name, Text: "return", Msg: fmt.Sprintf("result %d is not defined", i+1)})
+		}
+		if r.Op == OpBuffer && !written[r] {
+			c.errorf(r, "returned but never written")
+		}
+	}
+	if f.Level == Kernel {
+		if c.m.Func(f.Of) == nil {
+			c.add(&VerifyError{Func: f.Name, Text: "kernels", Msg: "specialises @" + f.Of + ", which is not declared"})
+		}
+	} else {
+		c.linear(f)
+	}
+}
+
+func (c *verifier) define(v *Value, defined map[*Value]bool) {
+	if defined[v] {
+		c.errorf(v, "defined twice")
+	}
+	defined[v] = true
+}
+
+// declared checks that a type's symbols and cache exist.
+func (c *verifier) declared(v *Value, t types.Type) {
+	for _, d := range t.Shape {
+		for _, s := range d.Symbols() {
+			if c.m.Dim(s) == nil {
+				c.errorf(v, "symbol %s is not declared", s)
+			}
+		}
+	}
+	if t.Kind == types.Cache && c.m.Cache(t.Cache) == nil {
+		c.errorf(v, "cache @%s is not declared", t.Cache)
+	}
+}
+
+func (c *verifier) value(v *Value, defined map[*Value]bool, level Level) {
+	info := v.Op.Info()
+	if info.Levels&level == 0 {
+		c.errorf(v, "%s may not stand here", info.Name)
+		return
+	}
+	c.declared(v, v.Type)
+	if v.Op == OpBuffer {
+		return
+	}
+	for i, a := range v.Args {
+		if a.Op == OpWeight {
+			if c.m.Weight(WeightName(a)) == nil {
+				c.errorf(v, "weight @%s is not declared", WeightName(a))
+				return
+			}
+			continue
+		}
+		if !defined[a] {
+			c.errorf(v, "arg %d is used before it is defined", i+1)
+			return
+		}
+	}
+	t, err := Infer(c.m, v.Op, v.Attrs, v.Args)
+	if err != nil {
+		c.errorf(v, "%v", err)
+		return
+	}
+	if !t.Equal(v.Type) {
+		c.errorf(v, "has type %s, inferred %s", v.Type, t)
+	}
+}
+
+// linear checks that a cache version has one consumer, and that its other
+// readers come before it.
+func (c *verifier) linear(f *Func) {
+	consumer := map[*Value]*Value{}
+	for _, v := range f.Body {
+		for i, a := range v.Args {
+			if a.Type.Kind != types.Cache {
+				continue
+			}
+			if prev := consumer[a]; prev != nil {
+				c.errorf(v, "reads cache version %s, which %s has already consumed", c.names[a], c.names[prev])
+			} else if i == 0 && v.Op.Info().Effect == Updates {
+				consumer[a] = v
+			}
+		}
+	}
+	for _, r := range f.Results {
+		if prev := consumer[r]; prev != nil {
+			c.errorf(prev, "consumes cache version %s, which is returned", c.names[r])
+		}
+	}
+}
+
+func (c *verifier) launch(v *Value, defined, written map[*Value]bool) {
+	if c.f.Level != Kernel {
+		c.errorf(v, "launch may not stand here")
+		return
+	}
+	here := map[*Value]int{}
+	for i, p := range v.Launch {
+		for _, d := range p.Dst {
+			if j, twice := here[d]; twice && j != i {
+				c.errorf(v, "parts %d and %d write %s", j+1, i+1, c.names[d])
+			}
+			here[d] = i
+		}
+	}
+	for i, p := range v.Launch {
+		c.part(v, i, p, defined, written, here)
+	}
+	for d := range here {
+		written[d] = true
+	}
+}
+
+func (c *verifier) part(v *Value, i int, p *Part, defined, written map[*Value]bool, here map[*Value]int) {
+	local := map[*Value]bool{}
+	for _, b := range p.Body {
+		for _, a := range b.Args {
+			switch {
+			case a.Op == OpBuffer && !written[a]:
+				c.errorf(b, "reads %s before any launch has written it", c.names[a])
+			case a.Op == OpBuffer || a.Op == OpParam:
+				if j, ok := here[a]; ok && j != i {
+					c.errorf(b, "reads %s, which part %d of the same launch writes", c.names[a], j+1)
+				}
+			}
+			if defined[a] && !local[a] {
+				local[a] = true
+			}
+		}
+		c.value(b, local, Graph)
+		c.define(b, local)
+	}
+	if len(p.Dst) != len(p.Yield) || len(p.Dst) == 0 {
+		c.errorf(v, "yields %d values to %d destinations", len(p.Yield), len(p.Dst))
+		return
+	}
+	for k, d := range p.Dst {
+		y := p.Yield[k]
+		if !d.Type.Equal(y.Type) {
+			c.errorf(v, "yields %s to %s: %s", y.Type, c.names[d], d.Type)
+		}
+		if !local[y] {
+			c.errorf(v, "yields a value that its body does not define")
+		}
+		if d.Op == OpBuffer && written[d] {
+			c.errorf(v, "writes %s, which is written already", c.names[d])
+		}
+		if d.Op != OpBuffer && (d.Op != OpParam || d.Type.Kind != types.Cache) {
+			c.errorf(v, "writes %s, which is neither a buffer nor a cache", c.names[d])
+		}
+	}
+}

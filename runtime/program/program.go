@@ -1,0 +1,176 @@
+package program
+
+import (
+	"encoding/json"
+
+	"quire/ir/types"
+	"quire/ir/work"
+)
+
+// Program is one compiled model for one target.
+type Program struct {
+	Model    string // name for people
+	Family   string // decoder family: "llama", "qwen2", ...
+	Target   string // "x86-64-v3", "sm_90a"
+	Features []string
+	Compiler string // compiler and LLVM version, for messages and cache keys
+
+	Vocab   int
+	Context int // longest sequence that positions and bounds allow
+
+	Kernels []Kernel
+	Steps   []Step // the first whose guards hold runs
+	Slots   []string
+	Tables  []Table
+	Caches  []Cache
+	Weights []Weight
+	Sources []Source
+
+	Options    map[string]string // model options it was compiled with, for display
+	Tokenizer  json.RawMessage   // token.Data, absent for a model without one
+	Generation Generation
+
+	// Object is the machine code: an ELF shared object (CPU) or PTX text.
+	Object []byte `json:"-"`
+}
+
+// Generation holds a model's own defaults; nil means that the model says nothing.
+type Generation struct {
+	Temperature       *float64
+	TopK              *int
+	TopP              *float64
+	MinP              *float64
+	RepetitionPenalty *float64
+	EOS               []int32 // ids that end generation besides the tokenizer's
+}
+
+// Kernel is one compiled function of the Object.
+type Kernel struct {
+	Symbol string
+	Last   string      // symbol of the Last phase, "" without one
+	Params work.Params `json:"-"`
+}
+
+// Step is one specialisation of the model's step function.
+type Step struct {
+	Name    string
+	When    []Guard
+	Launch  []Launch
+	Results []Result
+}
+
+// Guard holds when Lhs equals Rhs, or with AtMost is not above it. Both are
+// texts of types.Dim over N, M, S.
+type Guard struct {
+	Lhs, Rhs string
+	AtMost   bool
+}
+
+// Launch runs one kernel.
+type Launch struct {
+	Name   string // scope and family, for profiles: "layers.5.attn linear"
+	Kernel int
+	Args   []Arg
+	// For lists the results (by index) that this launch serves, when it serves
+	// only some: it may be left out if none of them is wanted. Empty: always run.
+	For []int
+	// Bytes and Flops are texts of types.Dim: what the launch must read and
+	// compute, from the IR.
+	Bytes, Flops string
+}
+
+// ArgKind says what a word of a launch's args holds.
+type ArgKind string
+
+// The kinds of argument. Index counts in the list that the kind names.
+const (
+	ArgSlot   ArgKind = "slot"   // base of Slots[Index]
+	ArgWeight ArgKind = "weight" // base of Weights[Index] as laid out
+	ArgCache  ArgKind = "cache"  // base of Caches[Index]
+	ArgInput  ArgKind = "input"  // step input by Name: tok pos out row_slot slot_start slot_new slot_len
+	ArgPages  ArgKind = "pages"  // page table of Tables[Index]: i32[S, P]
+	ArgTemp   ArgKind = "temp"   // memory of this launch, Params.Temp bytes
+	ArgDim    ArgKind = "dim"    // i64 value of Name: N M S P C
+)
+
+// Arg is one word.
+type Arg struct {
+	Kind  ArgKind
+	Index int    `json:",omitempty"`
+	Name  string `json:",omitempty"`
+}
+
+// Result is one value that the step gives back.
+type Result struct {
+	Name string // "logits", "argmax", "logsumexp"
+	Slot int
+	Elem string // "f32", "i32"
+	Rows string // Dim text
+	Cols int    // 0 for a vector
+}
+
+// Table says what caches on it keep; see ir.Table. P of a launch is the width of
+// its table.
+type Table struct {
+	Name   string
+	Page   int
+	Sink   int
+	Recent *int
+}
+
+// Cache is the KV storage of one layer: pages of PageBytes each.
+type Cache struct {
+	Name      string
+	Elem      string
+	Heads     int
+	Dim       int
+	Table     int
+	PageBytes int64
+}
+
+// Layouts of a weight in memory.
+const (
+	LayoutLanes = "lanes" // ir/types/layout
+	LayoutPlain = "plain" // f32 vector
+)
+
+// Weight is one operand in memory, made of segments (rows one after the other;
+// each padded by itself in the lanes layout).
+type Weight struct {
+	Name     string
+	Layout   string
+	Elem     string // encoding of the laid-out weight
+	Cols     int    // for a plain vector 1
+	Segments []Segment
+	Bytes    int64 // size as laid out
+}
+
+// Segment is where rows come from: bytes of a source file in encoding Elem, or
+// random values when Source is negative.
+type Segment struct {
+	Tensor string
+	Rows   int
+	Elem   string // encoding in the file
+	Source int    // index into Sources, or -1: random
+	Offset int64
+	Bytes  int64
+	Seed   int64   `json:",omitempty"` // random only
+	Std    float64 `json:",omitempty"` // random only: standard deviation
+	Mean   float64 `json:",omitempty"` // random only
+}
+
+// Source is one weight file.
+type Source struct {
+	Path   string
+	Bytes  int64
+	SHA256 string // "" when not computed
+}
+
+// Dims evaluates a Dim text under the dims of a step.
+func Dims(text string, d work.Dims) (int64, error) {
+	dim, err := types.ParseDim(text)
+	if err != nil {
+		return 0, err
+	}
+	return dim.Eval(types.Bindings{"N": d.N, "M": d.M, "S": d.S, "P": d.P, "C": d.C})
+}
