@@ -115,7 +115,7 @@ func @step(%x: f32[N, 64]) -> (f32[N, 32]) {
 }
 kernels @step.decode of @step when N = 1, M <= 4 (%x: f32[N, 64]) -> (f32[N, 32]) {
   buffer %y: f32[N, 32] {slot = 0}
-  launch linear {enc = q4_1, rows = [32], cols = 64, tokens = one, dot = f32, norm = {eps = 1e-05}, epilogue = store} -> %y {
+  launch linear {enc = q4_1, rows = [32], cols = 64, tokens = one, dot = f32, norm = {eps = 1e-05}, epilogue = store} on %x, @g, @w, %y -> %y {
     %0: f32[N, 64] = rmsnorm %x, @g {eps = 1e-05}
     %1: f32[N, 32] = matmul %0, @w
     yield %1

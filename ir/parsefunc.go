@@ -208,7 +208,7 @@ func (p *parser) launch(scope string) []*Part {
 	return parts
 }
 
-// part takes "[family {params}] -> dst, ... { body yield ... }".
+// part takes "[family {params} [on operands]] -> dst, ... { body yield ... }".
 func (p *parser) part(scope string) *Part {
 	part := &Part{}
 	if !p.is("->") {
@@ -223,6 +223,9 @@ func (p *parser) part(scope string) *Part {
 			panic(err.(*SyntaxError))
 		}
 		part.Kernel = k
+		if p.acceptWord("on") {
+			part.Args = p.valueList()
+		}
 	}
 	p.expect("->")
 	part.Dst = p.valueList()

@@ -173,6 +173,9 @@ func (p *printer) part(indent, word string, part *Part) {
 	p.f("%s%s", indent, word)
 	if part.Kernel != nil {
 		p.f(" %s", KernelText(part.Kernel))
+		for i, a := range part.Args {
+			p.f("%s%s", pick(i == 0, " on ", ", "), p.names[a])
+		}
 	}
 	dst := make([]string, len(part.Dst))
 	for i, d := range part.Dst {
@@ -228,6 +231,13 @@ func nameValues(f *Func) map[*Value]string {
 			}
 		}
 		give(v)
+		for _, p := range v.Launch {
+			for _, a := range p.Args {
+				if a.Op == OpWeight {
+					give(a)
+				}
+			}
+		}
 	})
 	for _, v := range f.Results {
 		give(v)

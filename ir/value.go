@@ -38,9 +38,11 @@ type Value struct {
 }
 
 // Part is one kernel of a launch. Its body of graph ops is its meaning; Kernel,
-// when chosen, says which compiled kernel does it.
+// when chosen, says which compiled kernel does it, and Args which values its
+// operands are: see Bound for the operands that need one.
 type Part struct {
 	Kernel work.Params // nil until lowering chose one
+	Args   []*Value    // one for each operand that Bound reports, in order
 	Dst    []*Value    // buffers and caches written, one a yield
 	Body   []*Value    // graph ops in order; args may be values of the Func
 	Yield  []*Value
@@ -155,6 +157,7 @@ func (f *Func) Replace(old, new *Value) {
 		for _, p := range v.Launch {
 			swap(p.Yield)
 			swap(p.Dst)
+			swap(p.Args)
 		}
 	}
 	swap(f.Results)
@@ -180,4 +183,18 @@ func WeightName(v *Value) string {
 		return a.Name
 	}
 	return ""
+}
+
+// Bound reports whether an operand of a kernel is bound to a Value of the Func.
+// The others follow from the step: dims, the memory of one launch, and the row
+// map and page table, which come with the step's rows and the cache.
+func Bound(o work.Operand) bool {
+	if o.Kind == work.Dim || o.Mode == work.Temp {
+		return false
+	}
+	switch o.Name {
+	case "row_slot", "slot_start", "slot_len", "pages":
+		return false
+	}
+	return true
 }

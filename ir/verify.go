@@ -56,7 +56,7 @@ const maxVerifyErrors = 50
 // Kernel level, besides: a part yields one value of the right type a
 // destination; a buffer is written by exactly one part, before it is read, and
 // not by two parts of one launch; parts of one launch do not read what another
-// part of it writes; bodies read only their own values and earlier ones of the
+// part of it writes; a chosen kernel is valid and its operands are bound; bodies read only their own values and earlier ones of the
 // Func.
 //
 // Not checked here: that a launch's kernel computes its body (conformance does),
@@ -321,6 +321,7 @@ func (c *verifier) part(v *Value, i int, p *Part, defined, written map[*Value]bo
 		c.value(b, local, Graph)
 		c.define(b, local)
 	}
+	c.kernel(v, p)
 	if len(p.Dst) != len(p.Yield) || len(p.Dst) == 0 {
 		c.errorf(v, "yields %d values to %d destinations", len(p.Yield), len(p.Dst))
 		return
@@ -339,5 +340,26 @@ func (c *verifier) part(v *Value, i int, p *Part, defined, written map[*Value]bo
 		if d.Op != OpBuffer && (d.Op != OpParam || d.Type.Kind != types.Cache) {
 			c.errorf(v, "writes %s, which is neither a buffer nor a cache", c.names[d])
 		}
+	}
+}
+
+// kernel checks a chosen kernel: that it can exist, and that its operands are
+// bound.
+func (c *verifier) kernel(v *Value, p *Part) {
+	if p.Kernel == nil {
+		return
+	}
+	if err := p.Kernel.Validate(); err != nil {
+		c.errorf(v, "%v", err)
+		return
+	}
+	n := 0
+	for _, o := range p.Kernel.Operands() {
+		if Bound(o) {
+			n++
+		}
+	}
+	if n != len(p.Args) {
+		c.errorf(v, "kernel %s has %d operands bound, expected %d", p.Kernel.Family(), len(p.Args), n)
 	}
 }

@@ -71,6 +71,8 @@ type Launch struct {
 	Name   string // scope and family, for profiles: "layers.5.attn linear"
 	Kernel int
 	Args   []Arg
+	// Rows names the step's dim that the kernel's N is: "N" or "M".
+	Rows string
 	// For lists the results (by index) that this launch serves, when it serves
 	// only some: it may be left out if none of them is wanted. Empty: always run.
 	For []int
