@@ -1,0 +1,306 @@
+package token
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// The regular expressions of the published pre-tokenisers that most models share, spelled as llama.cpp
+// (no (?i:), no final |\s+) and as tokenizer.json files spell them.
+const (
+	patGPT2    = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`
+	patGPT2HF  = patGPT2 + `|\s+`
+	apostrophe = `(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])`
+	apostroHF  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
+	tailLlama  = `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	bodyLlama  = `|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}` + tailLlama
+	bodyQwen2  = `|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}` + tailLlama
+	bodyQwen35 = `|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patLlama3  = apostrophe + bodyLlama
+	patQwen2   = apostrophe + bodyQwen2
+	patQwen35  = apostrophe + bodyQwen35
+	patDigit   = `\p{N}`
+	patLines   = `[^\n]+|[\n]+`
+)
+
+// scanners has the cutter written by hand for a regular expression; every other one goes through regexp2.
+var scanners = map[string]cutter{
+	patGPT2:                wordScanner(scanGPT2),
+	patGPT2HF:              wordScanner(scanGPT2),
+	patLlama3:              wordScanner(llamaStyle{digits: 3}.scan),
+	apostroHF + bodyLlama:  wordScanner(llamaStyle{digits: 3}.scan),
+	patQwen2:               wordScanner(llamaStyle{digits: 1}.scan),
+	apostroHF + bodyQwen2:  wordScanner(llamaStyle{digits: 1}.scan),
+	patQwen35:              wordScanner(llamaStyle{digits: 1, marks: true}.scan),
+	apostroHF + bodyQwen35: wordScanner(llamaStyle{digits: 1, marks: true}.scan),
+	patLines:               wordScanner(scanLines),
+	patDigit:               cutDigits,
+	patThousands:           cutThousands,
+	patTinyAya:             cutThousands, // as llama.cpp reads it: a number that touches a letter is grouped too
+	patSuperBPE:            cutThousands,
+}
+
+// wordScanner makes a cutter of a function that gives the end of the word that starts at i < len(text).
+func wordScanner(scan func(text string, i int) int) cutter {
+	return func(s *scratch, text string) error {
+		for i := 0; i < len(text); {
+			i = scan(text, i)
+			s.spans = append(s.spans, span{i, true})
+		}
+		return nil
+	}
+}
+
+// class is what the regular expressions tell characters apart by.
+type class uint8
+
+const (
+	end class = iota // no character
+	letter
+	number
+	space
+	mark
+	other
+)
+
+// look gives the class of the character at text[i], and its length.
+func look(text string, i int) (class, int) {
+	if i >= len(text) {
+		return end, 0
+	}
+	if b := text[i]; b < utf8.RuneSelf {
+		return asciiClass[b], 1
+	}
+	r, n := utf8.DecodeRuneInString(text[i:])
+	switch {
+	case unicode.IsLetter(r):
+		return letter, n
+	case unicode.IsNumber(r):
+		return number, n
+	case unicode.IsSpace(r):
+		return space, n
+	case unicode.IsMark(r):
+		return mark, n
+	}
+	return other, n
+}
+
+var asciiClass = func() (c [utf8.RuneSelf]class) {
+	for r := range rune(utf8.RuneSelf) {
+		switch {
+		case unicode.IsLetter(r):
+			c[r] = letter
+		case unicode.IsNumber(r):
+			c[r] = number
+		case unicode.IsSpace(r):
+			c[r] = space
+		default:
+			c[r] = other
+		}
+	}
+	return c
+}()
+
+// run gives the end of the characters from i on that are of class c.
+func run(text string, i int, c class) int {
+	for {
+		k, n := look(text, i)
+		if k != c {
+			return i
+		}
+		i += n
+	}
+}
+
+// runOther is run for whatever is neither letter, number nor space.
+func runOther(text string, i int, marks bool) int {
+	for {
+		k, n := look(text, i)
+		if k != other && (k != mark || marks) {
+			return i
+		}
+		i += n
+	}
+}
+
+// contraction gives the end of 's, 't, 're, 've, 'm, 'll or 'd at i, or i.
+func contraction(text string, i int, fold bool) int {
+	if text[i] != '\'' || i+1 >= len(text) {
+		return i
+	}
+	lower := func(j int) byte {
+		if j >= len(text) {
+			return 0
+		}
+		if b := text[j]; fold && 'A' <= b && b <= 'Z' {
+			return b + 'a' - 'A'
+		}
+		return text[j]
+	}
+	switch a, b := lower(i+1), lower(i+2); {
+	case a == 's' || a == 't' || a == 'm' || a == 'd':
+		return i + 2
+	case a == 'r' && b == 'e' || a == 'v' && b == 'e' || a == 'l' && b == 'l':
+		return i + 3
+	}
+	return i
+}
+
+// spaces gives the end of the white space at i by \s+(?!\S)|\s+: the last space belongs to what follows.
+func spaces(text string, i int) int {
+	last, j := i, i
+	for {
+		k, n := look(text, j)
+		if k != space {
+			break
+		}
+		last, j = j, j+n
+	}
+	if j < len(text) && last > i {
+		return last
+	}
+	return j
+}
+
+func scanGPT2(text string, i int) int {
+	if j := contraction(text, i, false); j > i {
+		return j
+	}
+	k, n := look(text, i)
+	first := i
+	if text[i] == ' ' {
+		first = i + n
+		k, _ = look(text, first)
+	}
+	switch k {
+	case letter, number:
+		return run(text, first, k)
+	case other, mark:
+		return runOther(text, first, false)
+	}
+	return spaces(text, i)
+}
+
+// llamaStyle is the family of Llama 3's regular expression.
+type llamaStyle struct {
+	digits int  // of a number that make one word
+	marks  bool // combining marks count as letters
+}
+
+func (st llamaStyle) scan(text string, i int) int {
+	if j := contraction(text, i, true); j > i {
+		return j
+	}
+	k, n := look(text, i)
+	switch {
+	case st.isLetter(k):
+		return st.letters(text, i)
+	case k == number:
+		j := i
+		for d := 0; d < st.digits && k == number; d++ {
+			j += n
+			k, n = look(text, j)
+		}
+		return j
+	}
+	if b := text[i]; b != '\r' && b != '\n' {
+		if next, _ := look(text, i+n); st.isLetter(next) {
+			return st.letters(text, i+n)
+		}
+	}
+	first := i
+	if text[i] == ' ' {
+		first = i + n
+		k, _ = look(text, first)
+	}
+	if k == other || k == mark && !st.marks {
+		j := runOther(text, first, st.marks)
+		for j < len(text) && (text[j] == '\r' || text[j] == '\n') {
+			j++
+		}
+		return j
+	}
+	return lines(text, i)
+}
+
+func (st llamaStyle) isLetter(k class) bool { return k == letter || k == mark && st.marks }
+
+func (st llamaStyle) letters(text string, i int) int {
+	for {
+		k, n := look(text, i)
+		if !st.isLetter(k) {
+			return i
+		}
+		i += n
+	}
+}
+
+// lines gives the end of the white space at i by \s*[\r\n]+|\s+(?!\S)|\s+.
+func lines(text string, i int) int {
+	after := i
+	for j := i; ; {
+		k, n := look(text, j)
+		if k != space {
+			break
+		}
+		if text[j] == '\r' || text[j] == '\n' {
+			after = j + n
+		}
+		j += n
+	}
+	if after > i {
+		return after
+	}
+	return spaces(text, i)
+}
+
+func scanLines(text string, i int) int {
+	feed := text[i] == '\n'
+	for i < len(text) && (text[i] == '\n') == feed {
+		i++
+	}
+	return i
+}
+
+// cutDigits is \p{N}: each number character alone, all else between them.
+func cutDigits(s *scratch, text string) error {
+	for i := 0; i < len(text); {
+		k, n := look(text, i)
+		if k == number {
+			s.gap(i)
+			s.spans = append(s.spans, span{i + n, true})
+		}
+		i += n
+	}
+	s.gap(len(text))
+	return nil
+}
+
+// cutThousands cuts numbers into groups of three from the right, as 1|234|567.
+func cutThousands(s *scratch, text string) error {
+	for i := 0; i < len(text); {
+		k, n := look(text, i)
+		if k != number {
+			i += n
+			continue
+		}
+		s.gap(i)
+		stop, count := i, 0
+		for ; ; count++ {
+			k, n := look(text, stop)
+			if k != number {
+				break
+			}
+			stop += n
+		}
+		for ; i < stop; count-- {
+			_, n := look(text, i)
+			i += n
+			if count%3 == 1 {
+				s.spans = append(s.spans, span{i, true})
+			}
+		}
+	}
+	s.gap(len(text))
+	return nil
+}

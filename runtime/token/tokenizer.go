@@ -1,0 +1,315 @@
+package token
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Tokenizer is a checked and indexed [Data]. It is immutable and safe for concurrent use.
+type Tokenizer struct {
+	data   Data
+	pieces []string // id to the bytes it decodes to
+	eog    map[int32]bool
+
+	plain, marked       finder // added tokens looked for in raw text: without and with the special ones
+	normPlain, normMark finder // the same, in normalised text
+	norms               []normaliser
+	splits              []splitter
+
+	vocab    map[string]int32     // units and whole words that text may become
+	pairs    map[uint64]pairMerge // BPE: two ids to the merge that joins them
+	ranks    []int32              // SPM: id to its place by score, 0 merges first
+	byteIDs  [256]int32           // the token of a single byte, or None
+	scratchs sync.Pool
+}
+
+type pairMerge struct{ rank, id int32 }
+
+func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
+
+// New checks d and builds its tokenizer. It keeps d's slices: the caller must not change them afterwards.
+func New(d Data) (*Tokenizer, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{data: d, eog: make(map[int32]bool, len(d.EOG))}
+	t.scratchs.New = func() any { return new(scratch) }
+	for _, id := range d.EOG {
+		t.eog[id] = true
+	}
+	spelled, err := spellings(d.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	t.indexPieces()
+	if err := t.indexMerges(spelled); err != nil {
+		return nil, err
+	}
+	if err := t.indexAdded(); err != nil {
+		return nil, err
+	}
+	for i, n := range d.Norms {
+		f, err := n.compile()
+		if err != nil {
+			return nil, fmt.Errorf("tokenizer: normaliser %d: %w", i, err)
+		}
+		t.norms = append(t.norms, f)
+	}
+	for i, s := range d.Splits {
+		f, err := s.compile()
+		if err != nil {
+			return nil, fmt.Errorf("tokenizer: splitting step %d: %w", i, err)
+		}
+		t.splits = append(t.splits, f)
+	}
+	return t, nil
+}
+
+// spellings maps a token's text to its id. Tokens without text are padding and never made from text.
+func spellings(tokens []string) (map[string]int32, error) {
+	ids := make(map[string]int32, len(tokens))
+	for id, text := range tokens {
+		if text == "" {
+			continue
+		}
+		if first, ok := ids[text]; ok {
+			return nil, fmt.Errorf("tokenizer: tokens %d and %d are both %q", first, id, text)
+		}
+		ids[text] = int32(id)
+	}
+	return ids, nil
+}
+
+// indexPieces fills pieces, vocab and byteIDs. Text only ever becomes tokens that are neither control,
+// unknown nor byte tokens, whatever it spells; added tokens are found before and byte tokens by byteIDs.
+func (t *Tokenizer) indexPieces() {
+	d := &t.data
+	t.pieces = make([]string, len(d.Tokens))
+	t.vocab = make(map[string]int32, len(d.Tokens))
+	for b := range t.byteIDs {
+		t.byteIDs[b] = None
+	}
+	for i, text := range d.Tokens {
+		id, piece, reachable := int32(i), text, text != ""
+		switch d.Types[i] {
+		case Control, Unknown:
+			reachable = false
+		case Byte:
+			reachable = false
+			if b, ok := fallbackByte(text); ok {
+				piece = string([]byte{b})
+				t.byteIDs[b] = id
+			}
+		case UserDefined:
+			if d.ByteLevel {
+				reachable = false
+			} else if d.Metaspace {
+				piece = strings.ReplaceAll(text, "\u2581", " ")
+			}
+		default:
+			if d.ByteLevel {
+				if raw, ok := unspell(text); ok {
+					piece = raw
+				} else {
+					reachable = false
+				}
+			} else if d.Metaspace {
+				piece = strings.ReplaceAll(text, "\u2581", " ")
+			}
+		}
+		t.pieces[i] = piece
+		if !reachable {
+			continue
+		}
+		key := text
+		if d.ByteLevel {
+			key = piece
+			if len(piece) == 1 {
+				t.byteIDs[piece[0]] = id
+			}
+		}
+		t.vocab[key] = id
+	}
+}
+
+func (t *Tokenizer) indexMerges(spelled map[string]int32) error {
+	d := &t.data
+	if d.Model == SPM {
+		t.ranks = ranksByScore(d.Scores)
+		return nil
+	}
+	t.pairs = make(map[uint64]pairMerge, len(d.Merges))
+	var buf []byte
+	for i, m := range d.Merges {
+		buf = append(append(buf[:0], d.Tokens[m.Left]...), d.Tokens[m.Right]...)
+		id, ok := spelled[string(buf)]
+		if !ok {
+			return fmt.Errorf("tokenizer: merge %d of %q and %q makes %q, which is not a token",
+				i, d.Tokens[m.Left], d.Tokens[m.Right], buf)
+		}
+		key := pairKey(m.Left, m.Right)
+		if _, seen := t.pairs[key]; !seen {
+			t.pairs[key] = pairMerge{rank: int32(i), id: id}
+		}
+	}
+	return nil
+}
+
+// ranksByScore gives equal scores equal ranks, so that ties fall to the leftmost pair.
+func ranksByScore(scores []float32) []int32 {
+	order := make([]int32, len(scores))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	sort.SliceStable(order, func(a, b int) bool { return scores[order[a]] > scores[order[b]] })
+	ranks := make([]int32, len(scores))
+	for i, id := range order {
+		ranks[id] = int32(i)
+		if i > 0 && scores[order[i-1]] == scores[id] {
+			ranks[id] = ranks[order[i-1]]
+		}
+	}
+	return ranks
+}
+
+// Add says whether encoding adds the model's begin and end tokens.
+type Add uint8
+
+const (
+	AddDefault Add = iota // as the tokenizer's data says
+	AddNever
+	AddAlways // the begin token, even if the data says otherwise; the end token as the data says
+)
+
+// EncodeOptions is how a text is encoded; the zero value is for a prompt that a program wrote as plain text.
+type EncodeOptions struct {
+	BOS     Add
+	Special bool // text that spells a special token becomes it: only for text that a chat template made
+}
+
+// Encode turns text into ids. Invalid UTF-8 becomes U+FFFD byte by byte, or byte tokens where the model is SPM.
+// The only errors are a regular expression that ran out of time and text of 2 GiB or more.
+func (t *Tokenizer) Encode(text string, opt EncodeOptions) ([]int32, error) {
+	if len(text) >= math.MaxInt32 {
+		return nil, fmt.Errorf("tokenizer: text of %d bytes, expected less than 2 GiB", len(text))
+	}
+	s := t.scratchs.Get().(*scratch)
+	defer t.scratchs.Put(s)
+	s.deadline = time.Now().Add(splitTimeout + time.Duration(len(text))*splitTimePerByte)
+	s.out = make([]int32, 0, len(text)/4+2)
+	if opt.BOS == AddAlways || opt.BOS == AddDefault && t.data.AddBOS {
+		if t.data.BOS == None {
+			return nil, fmt.Errorf("tokenizer: a bos token is asked for, but the vocabulary names none")
+		}
+		s.out = append(s.out, t.data.BOS)
+	}
+	raw, norm := &t.plain, &t.normPlain
+	if opt.Special {
+		raw, norm = &t.marked, &t.normMark
+	}
+	err := raw.cut(text, func(stretch string, id int32, first bool) error {
+		if id != None {
+			s.out = append(s.out, id)
+			return nil
+		}
+		return t.encodeStretch(s, stretch, first, norm)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t.data.AddEOS && opt.BOS != AddNever {
+		s.out = append(s.out, t.data.EOS)
+	}
+	out := s.out
+	s.out = nil
+	return out, nil
+}
+
+// encodeStretch encodes text between added tokens; first says that it starts the whole text.
+func (t *Tokenizer) encodeStretch(s *scratch, text string, first bool, norm *finder) error {
+	if t.data.Model == BPE {
+		text = validUTF8(text)
+	}
+	for _, n := range t.norms {
+		text = n(text, first)
+	}
+	return norm.cut(text, func(stretch string, id int32, _ bool) error {
+		if id != None {
+			s.out = append(s.out, id)
+			return nil
+		}
+		words, err := t.words(s, stretch)
+		if err != nil {
+			return err
+		}
+		for _, w := range words {
+			t.encodeWord(s, w)
+		}
+		return nil
+	})
+}
+
+// validUTF8 replaces each byte that is not part of a UTF-8 character by U+FFFD.
+func validUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	b.Grow(len(text) + 16)
+	for _, r := range text {
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Size is the number of tokens.
+func (t *Tokenizer) Size() int { return len(t.pieces) }
+
+// BOS is the token that begins a text, or None.
+func (t *Tokenizer) BOS() int32 { return t.data.BOS }
+
+// EOS is the token that ends a text, or None.
+func (t *Tokenizer) EOS() int32 { return t.data.EOS }
+
+// AddsBOS says whether Encode begins with BOS unless told otherwise.
+func (t *Tokenizer) AddsBOS() bool { return t.data.AddBOS }
+
+// AddsEOS says whether Encode ends with EOS unless told otherwise.
+func (t *Tokenizer) AddsEOS() bool { return t.data.AddEOS }
+
+// IsEOG says whether generation ends at id.
+func (t *Tokenizer) IsEOG(id int32) bool { return t.eog[id] }
+
+// IsSpecial says whether id is a control or unknown token, which has no text of its own.
+func (t *Tokenizer) IsSpecial(id int32) bool {
+	if id < 0 || int(id) >= len(t.pieces) {
+		return false
+	}
+	return t.data.Types[id] == Control || t.data.Types[id] == Unknown
+}
+
+// Data is what the tokenizer was built from. The caller must not change its slices.
+func (t *Tokenizer) Data() Data { return t.data }
+
+// Text is a token as the model file spells it, "" outside the vocabulary.
+func (t *Tokenizer) Text(id int32) string {
+	if id < 0 || int(id) >= len(t.data.Tokens) {
+		return ""
+	}
+	return t.data.Tokens[id]
+}
+
+// Lookup finds a token by its spelling in the model file, special or not.
+func (t *Tokenizer) Lookup(text string) (id int32, ok bool) {
+	for i, s := range t.data.Tokens {
+		if s == text && text != "" {
+			return int32(i), true
+		}
+	}
+	return None, false
+}
