@@ -62,6 +62,9 @@ func (s *Source) key(r *cursor) error {
 	if r.fail != nil {
 		return r.fail
 	}
+	if name == "" {
+		return at(r.path, "key %d has no name", len(s.Keys))
+	}
 	if _, ok := s.KV[name]; ok {
 		return inKey(name, at(r.path, "twice, expected once"))
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Limits of a Hugging Face directory.
@@ -119,7 +120,7 @@ func parseIndex(path string, text []byte) (map[string]string, error) {
 		s.object(func(tensor string) {
 			now = tensor
 			shard := s.str(255)
-			if s.fail == nil && (shard == "" || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) || shard == ".") {
+			if s.fail == nil && !plainName(shard) {
 				s.errorf("shard %s, expected the name of a file in the same directory", brief(shard))
 			}
 			index[tensor] = shard
@@ -136,6 +137,12 @@ func parseIndex(path string, text []byte) (map[string]string, error) {
 		return nil, at(path, "no weight_map, expected tensor names with their shards")
 	}
 	return index, nil
+}
+
+// plainName reports whether name is that of a file in the same directory, and printable as it is.
+func plainName(name string) bool {
+	return name != "." && filepath.IsLocal(name) && !strings.ContainsAny(name, `/\`) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // folder is a directory whose files are opened inside root.

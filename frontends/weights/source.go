@@ -105,6 +105,9 @@ func (s *Source) openFile(path string, o Options) error {
 
 // add appends a tensor whose extent was checked.
 func (s *Source) add(t *Tensor) *Error {
+	if t.Name == "" {
+		return at(s.Files[t.File].Path, "tensor %d has no name", len(s.Tensors))
+	}
 	if old, ok := s.byName[t.Name]; ok {
 		first := s.Files[old.File].Path
 		if old.File == t.File {
