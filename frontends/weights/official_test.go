@@ -232,3 +232,24 @@ func write(t *testing.T, name string, data []byte) string {
 	}
 	return path
 }
+
+// TestGgmlSizes: elements and bytes of a block of every type of ggml, as gguf 0.19.0's GGML_QUANT_SIZES has them
+// (but q8_1, which stands in no file, where ggml's C has 36 bytes and that package 40).
+func TestGgmlSizes(t *testing.T) {
+	for enc, size := range map[string][2]int64{
+		"f32": {1, 4}, "f16": {1, 2}, "q4_0": {32, 18}, "q4_1": {32, 20}, "q5_0": {32, 22}, "q5_1": {32, 24}, "q8_0": {32, 34},
+		"q8_1": {32, 36}, "q2_k": {256, 84}, "q3_k": {256, 110}, "q4_k": {256, 144}, "q5_k": {256, 176}, "q6_k": {256, 210},
+		"q8_k": {256, 292}, "iq2_xxs": {256, 66}, "iq2_xs": {256, 74}, "iq3_xxs": {256, 98}, "iq1_s": {256, 50}, "iq4_nl": {32, 18},
+		"iq3_s": {256, 110}, "iq2_s": {256, 82}, "iq4_xs": {256, 136}, "i8": {1, 1}, "i16": {1, 2}, "i32": {1, 4}, "i64": {1, 8},
+		"f64": {1, 8}, "iq1_m": {256, 56}, "bf16": {1, 2}, "tq1_0": {256, 54}, "tq2_0": {256, 66}, "mxfp4": {32, 17},
+		"nvfp4": {64, 36}, "q1_0": {128, 18}, "q2_0": {64, 18},
+	} {
+		var b bytes.Buffer
+		want := weights.TensorData{Name: "w", Enc: enc, Shape: []int64{3, size[0]}, Data: make([]byte, 3*size[1])}
+		if err := weights.WriteGGUF(&b, nil, []weights.TensorData{want}); err != nil {
+			t.Errorf("%s: %v", enc, err)
+			continue
+		}
+		wantTensors(t, open(t, write(t, "m.gguf", b.Bytes())), []weights.TensorData{want})
+	}
+}
