@@ -33,26 +33,31 @@ func TestIDsEqualLlamaCpp(t *testing.T) {
 		t.Run(c.ids, func(t *testing.T) {
 			tok := vocab(t, c.vocab)
 			want := jsonLines[[]int32](t, c.ids)
-			if len(want) != len(texts) {
-				t.Fatalf("%d expectations for %d strings", len(want), len(texts))
-			}
-			equal := 0
-			for i, text := range texts {
-				got, err := tok.Encode(text, token.EncodeOptions{BOS: token.AddNever, Special: c.special})
-				if err != nil {
-					t.Fatalf("string %d: %v", i, err)
-				}
-				if slices.Equal(got, want[i]) {
-					equal++
-				} else if i-equal < 5 {
-					t.Errorf("string %d %q:\n got %v %s\nwant %v %s", i, text, got, show(tok, got), want[i], show(tok, want[i]))
-				}
-			}
-			t.Logf("%d of %d strings equal", equal, len(texts))
-			if equal != len(texts) {
-				t.Fail()
-			}
+			checkIDs(t, tok, texts, want, c.special)
 		})
+	}
+}
+
+func checkIDs(t *testing.T, tok *token.Tokenizer, texts []string, want [][]int32, special bool) {
+	t.Helper()
+	if len(want) != len(texts) {
+		t.Fatalf("%d expectations for %d strings", len(want), len(texts))
+	}
+	equal := 0
+	for i, text := range texts {
+		got, err := tok.Encode(text, token.EncodeOptions{BOS: token.AddNever, Special: special})
+		if err != nil {
+			t.Fatalf("string %d: %v", i, err)
+		}
+		if slices.Equal(got, want[i]) {
+			equal++
+		} else if i-equal < 5 {
+			t.Errorf("string %d %q:\n got %v %s\nwant %v %s", i, text, got, show(tok, got), want[i], show(tok, want[i]))
+		}
+	}
+	t.Logf("%d of %d strings equal", equal, len(texts))
+	if equal != len(texts) {
+		t.Fail()
 	}
 }
 
