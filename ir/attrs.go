@@ -94,6 +94,11 @@ type MatMulAttrs struct {
 	Dot Dot         `ir:"dot"`
 }
 
+// RoundAttrs: the kind of rounding.
+type RoundAttrs struct {
+	To Dot `ir:"to"`
+}
+
 // NormAttrs: y = x / sqrt(mean(x^2) + eps) * (offset + g). Offset is 1 for
 // checkpoints that store g - 1 (Gemma in Hugging Face form), else 0.
 type NormAttrs struct {
@@ -168,6 +173,7 @@ type BufferAttrs struct {
 func (WeightAttrs) attrs()    {}
 func (ToAttrs) attrs()        {}
 func (MatMulAttrs) attrs()    {}
+func (RoundAttrs) attrs()     {}
 func (NormAttrs) attrs()      {}
 func (GELUAttrs) attrs()      {}
 func (ScaleAttrs) attrs()     {}

@@ -188,6 +188,13 @@ func inferCast(c *inferCtx) types.Type {
 	return types.TensorOf(types.Plain(c.to(c.attrs.(ToAttrs).To, types.F32)), x.Shape...)
 }
 
+func inferRound(c *inferCtx) types.Type {
+	if c.attrs.(RoundAttrs).To == DotF32 {
+		c.failf("to is f32, expected bf16 or i8")
+	}
+	return c.float(0, 1)
+}
+
 func inferNorm(c *inferCtx) types.Type {
 	x, g := c.float(0, 1), c.float(1, 1)
 	if len(g.Shape) != 1 {

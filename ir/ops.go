@@ -33,6 +33,7 @@ const (
 	OpScale
 	OpSoftcap
 	OpCast
+	OpRound
 
 	// Rows of features
 	OpRMSNorm
@@ -109,6 +110,9 @@ var ops = [numOps]OpInfo{
 		Doc: "cap * tanh(x / cap)."},
 	OpCast: {Name: "cast", Args: "x", Attrs: ToAttrs{}, Levels: Graph, Pointwise: true, infer: inferCast,
 		Doc: "x in another float type, rounded to nearest even."},
+
+	OpRound: {Name: "round", Args: "x", Attrs: RoundAttrs{}, Levels: Graph, infer: inferRound,
+		Doc: "x as a matmul with that dot rounds it: bf16, or i8 in blocks of 32 along the last axis. Rounding twice changes nothing."},
 
 	OpRMSNorm: {Name: "rmsnorm", Args: "x g", Attrs: NormAttrs{}, Levels: Graph, infer: inferNorm,
 		Doc: "x / sqrt(mean(x^2) + eps) * (offset + g) over the last axis; the mean in f32."},
