@@ -1,0 +1,89 @@
+package kernel
+
+import (
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"quire/ir/target"
+)
+
+// intrinsic is one row of the table. Asm rows are inline assembly; it exists nowhere else.
+type intrinsic struct {
+	llvm     string // "llvm.fma"; overloaded ones get the operand types appended
+	overload bool
+	needs    target.Feature // or none
+	arch     target.Arch    // or any
+	asm      string         // text
+	cons     string         // constraints
+	doc      string
+}
+
+var intrinsics = map[string]intrinsic{
+	"fma":          {llvm: "llvm.fma", overload: true, doc: "a*b + c, rounded once"},
+	"sqrt":         {llvm: "llvm.sqrt", overload: true, doc: "correctly rounded square root"},
+	"fabs":         {llvm: "llvm.fabs", overload: true, doc: "absolute value"},
+	"nearbyint":    {llvm: "llvm.nearbyint", overload: true, doc: "to an integer, ties to even"},
+	"masked.load":  {llvm: "llvm.masked.load", overload: true, doc: "lanes of a mask"},
+	"masked.store": {llvm: "llvm.masked.store", overload: true, doc: "lanes of a mask"},
+	"prefetch":     {llvm: "llvm.prefetch", overload: true, arch: target.X86, doc: "a line towards the first cache"},
+
+	"pause":   {llvm: "llvm.x86.sse2.pause", arch: target.X86, doc: "a turn of a spin loop"},
+	"rdtsc":   {llvm: "llvm.x86.rdtsc", arch: target.X86, doc: "time stamp counter"},
+	"permute": {llvm: "llvm.x86.avx512.permvar.sf.512", arch: target.X86, needs: target.AVX512, doc: "16 lanes by the low 4 bits of 16 indices"},
+	"dot512":  {llvm: "llvm.x86.avx512.vpdpbusd.512", arch: target.X86, needs: target.VNNI, doc: "16 sums of 4 products u8 * i8"},
+	"dot256":  {llvm: "llvm.x86.avx512.vpdpbusd.256", arch: target.X86, needs: target.AVXVNNI, doc: "8 sums of 4 products u8 * i8"},
+	"yield":   {arch: target.X86, asm: "syscall", cons: "={rax},{rax},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "sched_yield, Linux system call 24"},
+	"lane":    {llvm: "llvm.nvvm.read.ptx.sreg.laneid", arch: target.PTX, doc: "lane of the warp"},
+	"thread":  {llvm: "llvm.nvvm.read.ptx.sreg.tid.x", arch: target.PTX, doc: "thread of the block"},
+	"threads": {llvm: "llvm.nvvm.read.ptx.sreg.ntid.x", arch: target.PTX, doc: "threads of a block"},
+	"block":   {llvm: "llvm.nvvm.read.ptx.sreg.ctaid.x", arch: target.PTX, doc: "block of the grid"},
+	"xor":     {llvm: "llvm.nvvm.shfl.sync.bfly.f32", arch: target.PTX, doc: "the value of the lane whose number differs by a mask"},
+	"ex2":     {llvm: "llvm.nvvm.ex2.approx.f", arch: target.PTX, doc: "2^x; llvm.exp2 would call a null symbol"},
+}
+
+// call calls an intrinsic whose name is overloaded by its result.
+func (k *Kernel) call(name string, result types.Type, args ...value.Value) value.Value {
+	return k.callAs(name, result, []types.Type{result}, args...)
+}
+
+// callAs calls an intrinsic, declaring it at first use.
+func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args ...value.Value) value.Value {
+	row, ok := intrinsics[name]
+	if !ok {
+		panic("BUG: kernel: intrinsic " + name + " is not in the table")
+	}
+	if row.arch != "" && row.arch != k.m.target.Arch {
+		k.Errorf("%s: for %s, the target is %s", name, row.arch, k.m.target)
+		return literal{result, "poison"}
+	}
+	if row.needs != "" && !k.m.target.Has(row.needs) {
+		k.Errorf("%s: needs %s, the target is %s", name, row.needs, k.m.target)
+		return literal{result, "poison"}
+	}
+	if row.asm != "" {
+		ts := make([]types.Type, len(args))
+		for i, a := range args {
+			ts[i] = a.Type()
+		}
+		a := ir.NewInlineAsm(ptrTo(types.NewFunc(result, ts...), Generic), row.asm, row.cons)
+		a.SideEffect = true
+		return k.b.NewCall(a, args...)
+	}
+	full := row.llvm
+	if row.overload {
+		for _, t := range over {
+			full += "." + mangle(t)
+		}
+	}
+	f, ok := k.m.decls[full]
+	if !ok {
+		params := make([]*ir.Param, len(args))
+		for i, a := range args {
+			params[i] = ir.NewParam("", a.Type())
+		}
+		f = k.m.m.NewFunc(full, result, params...)
+		k.m.decls[full] = f
+	}
+	return k.b.NewCall(f, args...)
+}

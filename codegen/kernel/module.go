@@ -1,0 +1,174 @@
+package kernel
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+
+	"quire/ir/target"
+)
+
+// Operand is one word of a kernel's args: a base pointer, or an i64 if Dim.
+type Operand struct {
+	Name string
+	Dim  bool
+}
+
+// Body is a kernel over work items. Prep runs once for a range of items and may fill
+// the scratch (CPU only). Main runs for each item. Last, if any, runs once for each
+// group, after all of the group's items, wherever they ran.
+type Body struct {
+	Prep func(k *Kernel)
+	Main func(k *Kernel)
+	Last func(k *Kernel)
+}
+
+// Module is one unit of machine code: kernels for one target.
+type Module struct {
+	target target.Target
+	m      *ir.Module
+	decls  map[string]*ir.Func
+	names  map[string]bool
+	errs   []error
+}
+
+// NewModule starts an empty module.
+func NewModule(t target.Target) *Module {
+	m := ir.NewModule()
+	m.TargetTriple = t.Triple()
+	return &Module{target: t, m: m, decls: map[string]*ir.Func{}, names: map[string]bool{}}
+}
+
+// Target is the machine that the module is for.
+func (m *Module) Target() target.Target { return m.target }
+
+// Define adds a kernel. On a CPU it becomes
+//
+//	void name(i64 first, i64 last, ptr args, ptr scratch)
+//	void name.last(i64 group, ptr args, ptr scratch)
+//
+// and for PTX an entry whose parameters are the operands in order, then the i64 number
+// of items; a warp takes an item.
+func (m *Module) Define(name string, ops []Operand, body Body) {
+	if m.names[name] {
+		m.errs = append(m.errs, fmt.Errorf("kernel %s: defined twice", name))
+		return
+	}
+	m.names[name] = true
+	if m.target.Arch == target.PTX {
+		m.ptxEntry(name, ops, body)
+		return
+	}
+	m.cpuEntry(name, ops, body)
+	if body.Last != nil {
+		m.cpuLast(name, ops, body)
+	}
+}
+
+// Text is the module's LLVM IR, or all errors of its kernels.
+func (m *Module) Text() (string, error) {
+	if len(m.errs) > 0 {
+		var b strings.Builder
+		for i, e := range m.errs {
+			if i == 10 {
+				fmt.Fprintf(&b, "\n... (and %d more errors)", len(m.errs)-i)
+				break
+			}
+			if i > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(e.Error())
+		}
+		return "", fmt.Errorf("%s", b.String())
+	}
+	return m.m.String(), nil
+}
+
+func (m *Module) newFunc(name string, params ...*ir.Param) *ir.Func {
+	f := m.m.NewFunc(name, types.Void, params...)
+	f.FuncAttrs = append(f.FuncAttrs, enum.FuncAttrNoUnwind)
+	if m.target.Arch == target.X86 {
+		f.FuncAttrs = append(f.FuncAttrs,
+			attr("prefer-vector-width", fmt.Sprint(8*m.target.VectorBytes)),
+			attr("min-legal-vector-width", fmt.Sprint(8*m.target.VectorBytes)),
+			attr("no-trapping-math", "true"))
+	}
+	return f
+}
+
+func (m *Module) newKernel(name string, f *ir.Func) *Kernel {
+	k := &Kernel{m: m, name: name, f: f, b: f.NewBlock("entry"), args: map[string]argument{}}
+	k.width = 16
+	if m.target.Arch == target.PTX {
+		k.width = 1
+	}
+	return k
+}
+
+func (m *Module) cpuEntry(name string, ops []Operand, body Body) {
+	first, last := ir.NewParam("first", types.I64), ir.NewParam("last", types.I64)
+	args, scratch := ir.NewParam("args", bytePtr(Generic)), ir.NewParam("scratch", bytePtr(Generic))
+	k := m.newKernel(name, m.newFunc(name, first, last, args, scratch))
+	defer k.recover()
+	k.bind(ops, args)
+	k.scratch = scratch
+	if body.Prep != nil {
+		k.phase = prep
+		body.Prep(k)
+	}
+	k.phase = mainPhase
+	For(k, I64{k, first}, I64{k, last}, 1, nil, func(i I64, _ []Vec) []Vec {
+		k.item = &i
+		body.Main(k)
+		return nil
+	})
+	k.b.NewRet(nil)
+}
+
+func (m *Module) cpuLast(name string, ops []Operand, body Body) {
+	group := ir.NewParam("group", types.I64)
+	args, scratch := ir.NewParam("args", bytePtr(Generic)), ir.NewParam("scratch", bytePtr(Generic))
+	k := m.newKernel(name, m.newFunc(name+".last", group, args, scratch))
+	defer k.recover()
+	k.bind(ops, args)
+	k.scratch = scratch
+	k.phase = lastPhase
+	k.item = &I64{k, group}
+	body.Last(k)
+	k.b.NewRet(nil)
+}
+
+func (m *Module) ptxEntry(name string, ops []Operand, body Body) {
+	var params []*ir.Param
+	for _, o := range ops {
+		if o.Dim {
+			params = append(params, ir.NewParam(o.Name, types.I64))
+		} else {
+			params = append(params, ir.NewParam(o.Name, bytePtr(Global)))
+		}
+	}
+	items := ir.NewParam("items", types.I64)
+	f := m.newFunc(name, append(params, items)...)
+	f.CallingConv = enum.CallingConvPTXKernel
+	k := m.newKernel(name, f)
+	defer k.recover()
+	for i, o := range ops {
+		k.args[o.Name] = argument{v: params[i], dim: o.Dim, space: Global}
+	}
+	if body.Last != nil || body.Prep != nil {
+		k.Errorf("%s: Prep and Last need a CPU's driver", name)
+		return
+	}
+	k.phase = mainPhase
+	g := k.GPU()
+	item := g.Block().Mul(g.BlockWarps()).Add(g.Warp())
+	If(k, item.Lt(I64{k, items}), nil, func() []Vec {
+		k.item = &item
+		body.Main(k)
+		return nil
+	}, nil)
+	k.b.NewRet(nil)
+}

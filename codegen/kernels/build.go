@@ -1,0 +1,55 @@
+package kernels
+
+import (
+	"fmt"
+
+	"quire/codegen/kernel"
+	"quire/ir/target"
+	"quire/ir/work"
+)
+
+// body is the code of a parameter struct for a target.
+func body(p work.Params, t target.Target) (kernel.Body, error) {
+	switch p := p.(type) {
+	case work.Norm:
+		return kernel.Body{Main: func(k *kernel.Kernel) { norm(k, p) }}, nil
+	case work.Map:
+		return kernel.Body{Main: func(k *kernel.Kernel) { elementwise(k, p) }}, nil
+	case work.Gather:
+		return kernel.Body{Main: func(k *kernel.Kernel) { gather(k, p) }}, nil
+	case work.RopeTable:
+		return kernel.Body{Main: func(k *kernel.Kernel) { ropeTable(k, p) }}, nil
+	case work.Rope:
+		return kernel.Body{Main: func(k *kernel.Kernel) { rope(k, p) }}, nil
+	}
+	return kernel.Body{}, fmt.Errorf("kernels: family %q: no kernel for %s", p.Family(), t)
+}
+
+// Text is the LLVM IR of one kernel: the functions name and, for a family with a Last
+// phase, name.last.
+func Text(t target.Target, name string, p work.Params) (string, error) {
+	if err := p.Validate(); err != nil {
+		return "", err
+	}
+	b, err := body(p, t)
+	if err != nil {
+		return "", err
+	}
+	var ops []kernel.Operand
+	for _, o := range p.Operands() {
+		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
+	}
+	m := kernel.NewModule(t)
+	m.Define(name, ops, b)
+	return m.Text()
+}
+
+// DriverText is the LLVM IR of quire_run, the CPU's step loop.
+func DriverText(t target.Target) (string, error) {
+	if t.Arch != target.X86 {
+		return "", fmt.Errorf("kernels: a driver for %s, expected a CPU", t)
+	}
+	m := kernel.NewModule(t)
+	m.Driver()
+	return m.Text()
+}

@@ -1,0 +1,106 @@
+package llc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"quire/ir/target"
+)
+
+// PTX compiles one module to PTX text.
+func (t Tools) PTX(ctx context.Context, tgt target.Target, name, text string) (string, error) {
+	if tgt.Arch != target.PTX {
+		return "", fmt.Errorf("llc: PTX for %s, expected sm_80 or sm_90a", tgt)
+	}
+	b, err := t.Cache.get(t.key("ptx", tgt, text), func() ([]byte, error) { return t.compile(ctx, tgt, name, text) })
+	return string(b), err
+}
+
+// ErrNoPtxas says that there is no assembler for PTX here.
+var ErrNoPtxas = errors.New("ptxas is missing")
+
+// Ptxas is NVIDIA's assembler.
+type Ptxas struct{ Path string }
+
+// FindPtxas looks at QUIRE_PTXAS, PATH and the cache folder that tests/fetch/ptxas.sh fills.
+func FindPtxas() (Ptxas, error) {
+	if p := os.Getenv("QUIRE_PTXAS"); p != "" {
+		return Ptxas{p}, nil
+	}
+	if p, err := exec.LookPath("ptxas"); err == nil {
+		return Ptxas{p}, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return Ptxas{}, fmt.Errorf("%w: %w", ErrNoPtxas, err)
+	}
+	for _, pattern := range []string{"nvidia/*/bin/ptxas", "bin/ptxas"} {
+		if m, _ := filepath.Glob(filepath.Join(dir, "quire", "cuda", pattern)); len(m) > 0 {
+			return Ptxas{m[len(m)-1]}, nil
+		}
+	}
+	return Ptxas{}, fmt.Errorf("%w: run tests/fetch/ptxas.sh", ErrNoPtxas)
+}
+
+// Usage is what ptxas reports of one kernel.
+type Usage struct {
+	Kernel                         string
+	Registers                      int
+	Stack, SpillStores, SpillLoads int // bytes
+}
+
+var (
+	usageHead  = regexp.MustCompile(`Function properties for (\S+)|Compiling entry function '(\S+)'`)
+	usageStack = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
+	usageRegs  = regexp.MustCompile(`Used (\d+) registers`)
+)
+
+// Assemble makes a cubin and reports each kernel's registers and spills.
+func (p Ptxas) Assemble(ctx context.Context, tgt target.Target, ptx string) ([]byte, []Usage, error) {
+	dir, err := os.MkdirTemp("", "quire-ptxas-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("ptxas: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	in, out := filepath.Join(dir, "k.ptx"), filepath.Join(dir, "k.cubin")
+	if err := os.WriteFile(in, []byte(ptx), 0o600); err != nil {
+		return nil, nil, fmt.Errorf("ptxas: %w", err)
+	}
+	msg, err := exec.CommandContext(ctx, p.Path, "-v", "-arch="+tgt.SM, "-o", out, in).CombinedOutput()
+	if err != nil {
+		return nil, nil, fmt.Errorf("ptxas: %w: %s", err, firstLines(string(msg), 6))
+	}
+	cubin, err := os.ReadFile(out)
+	return cubin, usages(string(msg)), err
+}
+
+func usages(log string) []Usage {
+	var out []Usage
+	num := func(s string) int { n, _ := strconv.Atoi(s); return n }
+	for line := range strings.Lines(log) {
+		if m := usageHead.FindStringSubmatch(line); m != nil {
+			name := m[1] + m[2]
+			if len(out) == 0 || out[len(out)-1].Kernel != name {
+				out = append(out, Usage{Kernel: name})
+			}
+		}
+		if len(out) == 0 {
+			continue
+		}
+		u := &out[len(out)-1]
+		if m := usageStack.FindStringSubmatch(line); m != nil {
+			u.Stack, u.SpillStores, u.SpillLoads = num(m[1]), num(m[2]), num(m[3])
+		}
+		if m := usageRegs.FindStringSubmatch(line); m != nil {
+			u.Registers = num(m[1])
+		}
+	}
+	return out
+}
