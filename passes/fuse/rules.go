@@ -1,0 +1,202 @@
+package fuse
+
+import (
+	"errors"
+	"slices"
+
+	"quire/ir"
+	"quire/passes"
+)
+
+var errCrosses = errors.New("a launch in between depends on the order")
+
+// RopeAppend fuses the q, k, v linear with what prepares heads for attention.
+func RopeAppend() passes.Pass {
+	return passes.Pass{
+		Name: "fuse.rope-append",
+		Doc: `The merged q, k, v linear takes bias, head norms, rotation and cache append.
+
+Invariants: exact. The cluster is the linear and every launch after it that only
+adds a bias, norms heads, rotates or appends.
+
+	launch -> %qkv { matmul }  launch -> %q { rope }  launch -> %kv { rope, kv.append }
+	=>  launch -> %q, %kv { matmul, rope, rope, kv.append }`,
+		Requires: []passes.Prop{passes.Specialised},
+		Numerics: passes.Exact,
+		Run:      passes.OnFuncs(ir.Kernel, ropeAppend),
+	}
+}
+
+// headOps may stand between the linear and the cache.
+var headOps = []ir.Op{ir.OpSlice, ir.OpAdd, ir.OpRMSNorm, ir.OpRope, ir.OpAppend}
+
+func ropeAppend(c *passes.Context, m *ir.Module, f *ir.Func) error {
+	for _, l := range slices.Clone(f.Body) {
+		if l.Op != ir.OpLaunch || !holds(l, ir.OpMatMul) {
+			continue
+		}
+		w := newView(m, f)
+		cluster := w.forward(l, headOps)
+		if !slices.ContainsFunc(cluster, func(x *ir.Value) bool { return holds(x, ir.OpAppend) }) {
+			continue
+		}
+		ok, err := w.try(cluster)
+		if ok {
+			c.Count("fuse-rope-append")
+		} else {
+			c.Missed("fuse-rope-append", f, l, "%s: %v", l.Scope, err)
+		}
+	}
+	return nil
+}
+
+// forward is l and the launches reached through buffers whose ops are all among
+// those given (views aside).
+func (w *view) forward(l *ir.Value, ops []ir.Op) []*ir.Value {
+	cluster := []*ir.Value{l}
+	for i := 0; i < len(cluster); i++ {
+		for _, d := range part(cluster[i]).Dst {
+			for _, r := range w.readers[d] {
+				if !slices.Contains(cluster, r) && within(r, ops) {
+					cluster = append(cluster, r)
+				}
+			}
+		}
+	}
+	return cluster
+}
+
+func holds(l *ir.Value, op ir.Op) bool {
+	return slices.ContainsFunc(part(l).Body, func(v *ir.Value) bool { return v.Op == op })
+}
+
+func within(l *ir.Value, ops []ir.Op) bool {
+	for _, v := range part(l).Body {
+		if !v.Op.Info().View && !slices.Contains(ops, v.Op) {
+			return false
+		}
+	}
+	return true
+}
+
+// Pointwise fuses chains of elementwise launches.
+func Pointwise() passes.Pass {
+	return passes.Pass{
+		Name: "fuse.pointwise",
+		Doc: `An elementwise launch whose only reader is elementwise moves into it.
+
+Invariants: exact.
+
+	launch -> %s { silu }  launch -> %m { mul %s, %u }   =>   launch -> %m { silu, mul }`,
+		Requires: []passes.Prop{passes.Specialised},
+		Numerics: passes.Exact,
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return pairs(c, m, f, "fuse-pointwise", func(w *view, p, l *ir.Value) bool {
+				return pointwise(p) && pointwise(l) && w.soleReader(p, l)
+			})
+		}),
+	}
+}
+
+func pointwise(l *ir.Value) bool {
+	for _, v := range part(l).Body {
+		if i := v.Op.Info(); !i.Pointwise && !i.View && v.Op != ir.OpSlice {
+			return false
+		}
+	}
+	return true
+}
+
+// soleReader reports whether everything that p writes is read by l alone.
+func (w *view) soleReader(p, l *ir.Value) bool {
+	for _, d := range part(p).Dst {
+		if d.Op != ir.OpBuffer || w.returned[d] || len(w.readers[d]) != 1 || w.readers[d][0] != l {
+			return false
+		}
+	}
+	return true
+}
+
+// Epilogues fuses what follows a linear into it: bias, activation and product of
+// the gated feed-forward (SwiGLU, GeGLU), residual, softcap.
+func Epilogues() passes.Pass {
+	return passes.Pass{
+		Name: "fuse.epilogues",
+		Doc: `An elementwise launch that alone reads a linear moves into the linear.
+
+Invariants: exact. Covers bias, SwiGLU and GeGLU (Shazeer, arXiv 2002.05202), residual
+and softcap; an embedding's scale moves into the embedding likewise.
+
+	launch -> %gu { matmul }  launch -> %m { silu, mul }   =>   launch -> %m { matmul, silu, mul }`,
+		Requires: []passes.Prop{passes.Specialised},
+		Numerics: passes.Exact,
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return pairs(c, m, f, "fuse-epilogue", func(w *view, p, l *ir.Value) bool {
+				return (holds(p, ir.OpMatMul) || holds(p, ir.OpEmbed)) && pointwise(l) && w.soleReader(p, l)
+			})
+		}),
+	}
+}
+
+// Norms fuses rmsnorm with its neighbours.
+func Norms() passes.Pass {
+	return passes.Pass{
+		Name: "fuse.norms",
+		Doc: `A norm takes the gather before it and the residual after it; a norm before a
+single-row linear moves into each linear that reads it.
+
+Invariants: exact: the norm is computed again by each reader, from the same rows.
+
+	launch -> %h { rmsnorm }  launch -> %y { matmul %h, @w }   =>   launch -> %y { rmsnorm, matmul }`,
+		Requires: []passes.Prop{passes.Specialised},
+		Sets:     []passes.Prop{passes.Fused},
+		Numerics: passes.Exact,
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			if err := pairs(c, m, f, "fuse-norm-gather", func(w *view, p, l *ir.Value) bool {
+				return within(p, []ir.Op{ir.OpGather}) && within(l, []ir.Op{ir.OpRMSNorm}) && w.soleReader(p, l)
+			}); err != nil {
+				return err
+			}
+			if err := pairs(c, m, f, "fuse-norm-add", func(w *view, p, l *ir.Value) bool {
+				return within(p, []ir.Op{ir.OpRMSNorm}) && within(l, []ir.Op{ir.OpAdd}) && w.soleReader(p, l)
+			}); err != nil {
+				return err
+			}
+			return pairs(c, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
+				return within(p, []ir.Op{ir.OpRMSNorm}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
+			})
+		}),
+	}
+}
+
+// pairs merges producer and reader wherever the rule wants it, until nothing
+// changes; what has no kernel is recorded as a miss once.
+func pairs(c *passes.Context, m *ir.Module, f *ir.Func, rule string, want func(w *view, p, l *ir.Value) bool) error {
+	missed := map[*ir.Value]bool{}
+	for changed := true; changed; {
+		changed = false
+		w := newView(m, f)
+		for _, l := range slices.Clone(f.Body) {
+			if l.Op != ir.OpLaunch {
+				continue
+			}
+			for _, p := range w.producers(l) {
+				if !want(w, p, l) {
+					continue
+				}
+				ok, err := w.try([]*ir.Value{p, l})
+				if ok {
+					c.Count(rule)
+					changed = true
+					w = newView(m, f)
+					break
+				}
+				if !missed[l] {
+					missed[l] = true
+					c.Missed(rule, f, l, "%s: %v", l.Scope, err)
+				}
+			}
+		}
+	}
+	return nil
+}
