@@ -36,11 +36,10 @@ func gather(c *call) any {
 // operands prepared as the dot mode says.
 func matmul(c *call) any {
 	x, w := c.tensor(0), c.tensor(1)
-	switch c.v.Attrs.(ir.MatMulAttrs).Dot {
-	case ir.DotBF16:
-		x, w = bf16(x), bf16(w)
-	case ir.DotI8:
-		x = blocks8(x)
+	dot := c.v.Attrs.(ir.MatMulAttrs).Dot
+	x = prepare(dot, x)
+	if dot == ir.DotBF16 {
+		w = bf16(w)
 	}
 	y := x.like(x.lead(1, w.Shape[0])...)
 	for n := range x.Rows() {
@@ -55,6 +54,19 @@ func matmul(c *call) any {
 		}
 	}
 	return y
+}
+
+func round(c *call) any { return prepare(c.v.Attrs.(ir.RoundAttrs).To, c.tensor(0)) }
+
+// prepare is the activations as a dot mode reads them.
+func prepare(dot ir.Dot, x *Tensor) *Tensor {
+	switch dot {
+	case ir.DotBF16:
+		return bf16(x)
+	case ir.DotI8:
+		return blocks8(x)
+	}
+	return x
 }
 
 func bf16(t *Tensor) *Tensor {

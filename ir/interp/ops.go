@@ -53,6 +53,7 @@ var evals = map[ir.Op]func(*call) any{
 	ir.OpScale:   unary(func(a ir.Attrs, x float64) float64 { return x * a.(ir.ScaleAttrs).By }),
 	ir.OpSoftcap: unary(func(a ir.Attrs, x float64) float64 { return softcap(a.(ir.SoftcapAttrs).Cap, x) }),
 	ir.OpCast:    copyOf,
+	ir.OpRound:   round,
 
 	ir.OpRMSNorm:   rmsnorm,
 	ir.OpSlice:     slice,
