@@ -6,6 +6,7 @@ import (
 
 	"quire/ir"
 	"quire/passes"
+	"quire/passes/lower"
 )
 
 var errCrosses = errors.New("a launch in between depends on the order")
@@ -122,7 +123,7 @@ func (w *view) soleReader(p, l *ir.Value) bool {
 func Epilogues() passes.Pass {
 	return passes.Pass{
 		Name: "fuse.epilogues",
-		Doc: `An elementwise launch that alone reads a linear moves into the linear.
+		Doc: `Elementwise launches behind a linear move into it.
 
 Invariants: exact. Covers bias, SwiGLU and GeGLU (Shazeer, arXiv 2002.05202), residual
 and softcap; an embedding's scale moves into the embedding likewise.
@@ -130,22 +131,58 @@ and softcap; an embedding's scale moves into the embedding likewise.
 	launch -> %gu { matmul }  launch -> %m { silu, mul }   =>   launch -> %m { matmul, silu, mul }`,
 		Requires: []passes.Prop{passes.Specialised},
 		Numerics: passes.Exact,
-		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
-			return pairs(c, m, f, "fuse-epilogue", func(w *view, p, l *ir.Value) bool {
-				return (holds(p, ir.OpMatMul) || holds(p, ir.OpEmbed)) && pointwise(l) && w.soleReader(p, l)
-			})
-		}),
+		Run:      passes.OnFuncs(ir.Kernel, epilogues),
 	}
+}
+
+func epilogues(c *passes.Context, m *ir.Module, f *ir.Func) error {
+	for _, l := range slices.Clone(f.Body) {
+		if l.Op != ir.OpLaunch || !holds(l, ir.OpMatMul) && !holds(l, ir.OpEmbed) {
+			continue
+		}
+		w := newView(m, f)
+		cluster := w.closed(l)
+		for len(cluster) > 1 {
+			ok, err := w.try(cluster)
+			if ok {
+				c.Count("fuse-epilogue")
+				break
+			}
+			c.Missed("fuse-epilogue", f, l, "%s: %v", l.Scope, err)
+			cluster = cluster[:len(cluster)-1]
+		}
+	}
+	return nil
+}
+
+// closed is l and the elementwise launches behind it, as long as everything that
+// reads a buffer is elementwise.
+func (w *view) closed(l *ir.Value) []*ir.Value {
+	cluster := []*ir.Value{l}
+	for i := 0; i < len(cluster); i++ {
+		for _, d := range part(cluster[i]).Dst {
+			rs := w.readers[d]
+			if w.returned[d] || slices.ContainsFunc(rs, func(r *ir.Value) bool { return !pointwise(r) }) {
+				continue
+			}
+			for _, r := range rs {
+				if !slices.Contains(cluster, r) {
+					cluster = append(cluster, r)
+				}
+			}
+		}
+	}
+	return cluster
 }
 
 // Norms fuses rmsnorm with its neighbours.
 func Norms() passes.Pass {
 	return passes.Pass{
 		Name: "fuse.norms",
-		Doc: `A norm takes the gather before it and the residual after it; a norm before a
-single-row linear moves into each linear that reads it.
+		Doc: `A norm takes the gather before it and the residual after it; a norm (and
+a rounding) before a single-row linear moves into the linear that alone reads it.
 
-Invariants: exact: the norm is computed again by each reader, from the same rows.
+Invariants: exact.
 
 	launch -> %h { rmsnorm }  launch -> %y { matmul %h, @w }   =>   launch -> %y { rmsnorm, matmul }`,
 		Requires: []passes.Prop{passes.Specialised},
@@ -162,8 +199,13 @@ Invariants: exact: the norm is computed again by each reader, from the same rows
 			}); err != nil {
 				return err
 			}
+			if err := pairs(c, m, f, "fuse-round-linear", func(w *view, p, l *ir.Value) bool {
+				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRound}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
+			}); err != nil {
+				return err
+			}
 			return pairs(c, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
-				return within(p, []ir.Op{ir.OpRMSNorm}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
+				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRMSNorm}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
 			})
 		}),
 	}

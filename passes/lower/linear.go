@@ -66,6 +66,9 @@ func rowsOf(m *ir.Module, ref *ir.Value) []int {
 // prologue takes x, or a norm of x made inside.
 func (l *linear) prologue() error {
 	x := l.b.under(l.mat.Args[0])
+	if l.b.in[x] && x.Op == ir.OpRound && l.p.Tokens == work.One && x.Attrs.(ir.RoundAttrs).To == l.mat.Attrs.(ir.MatMulAttrs).Dot {
+		x = l.b.under(x.Args[0]) // the kernel rounds the row itself
+	}
 	if l.b.in[x] && x.Op == ir.OpRMSNorm && l.p.Tokens == work.One {
 		n := rms(x)
 		l.p.Norm = &n

@@ -35,6 +35,9 @@ func one(f *ir.Func, sym string) bool {
 	return false
 }
 
+// SingleRow reports whether a specialisation is for one new row.
+func SingleRow(f *ir.Func) bool { return one(f, "N") }
+
 // singleRows reports whether the guards say that every slot has one new row.
 func singleRows(f *ir.Func) bool {
 	for _, g := range f.When {

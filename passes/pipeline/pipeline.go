@@ -1,0 +1,76 @@
+// Package pipeline is the table: which passes run, in what order, and why.
+//
+// Border law: imports the passes. Nothing but tools, tests and the embedding
+// program imports it.
+package pipeline
+
+import (
+	"slices"
+
+	"quire/ir"
+	"quire/passes"
+	"quire/passes/awq"
+	"quire/passes/canon"
+	"quire/passes/dots"
+	"quire/passes/fuse"
+	"quire/passes/lower"
+	"quire/passes/plan"
+	"quire/passes/siblings"
+)
+
+// Options choose among pipelines.
+type Options struct {
+	// Dot rounds the operands of products on the way (passes/dots); the zero
+	// value keeps f32 exact.
+	Dot ir.Dot
+}
+
+// Standard is the compiler: read it top to bottom.
+func Standard(o Options) passes.Pipeline {
+	p := passes.Pipeline{
+		canon.Simplify(),      // one spelling, so that every later pattern is short
+		awq.FuseDequantGemm(), // before merging: a merged weight must be the one that kernels read
+		canon.Simplify(),      // again: fusion leaves dead dequants, which would count as users
+		siblings.Merge(),      // while projections are still whole matmuls
+	}
+	if o.Dot != ir.DotF32 {
+		p = append(p, dots.RoundActivations(o.Dot)) // after merging: one rounding for all siblings
+	}
+	return append(p,
+		canon.Simplify(),                      // again: merging leaves slices of whole axes
+		lower.Specialise(lower.CPUSpecs()...), // the border: nothing approximates after it
+		fuse.RopeAppend(),                     // first: it wants the linear, its heads and the cache still apart
+		fuse.Epilogues(),                      // before pointwise: what a linear can take should not become a launch
+		fuse.Pointwise(),                      // what is left of elementwise chains
+		fuse.Norms(),                          // last fusion: a norm joins the finished linear
+		lower.SelectKernels(),                 // clusters are final; a body without a kernel is an error
+		plan.Buffers(),                        // lifetimes are final only now
+	)
+}
+
+// All returns every pass by itself, sorted by name, for tools that run one.
+func All() []passes.Pass {
+	var out []passes.Pass
+	for _, p := range Standard(Options{Dot: ir.DotI8}) {
+		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b passes.Pass) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// ByName returns the pass with that name.
+func ByName(name string) (passes.Pass, bool) {
+	for _, p := range All() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return passes.Pass{}, false
+}
