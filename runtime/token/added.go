@@ -50,6 +50,10 @@ func (f *finder) at(text string, i int) (best *Added, end int) {
 	return best, end
 }
 
+func (a *Added) space(r rune) bool {
+	return unicode.IsSpace(r) && (r < utf8.RuneSelf || !a.ASCIISpace)
+}
+
 func insideWord(text string, start, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:start])
 	after, _ := utf8.DecodeRuneInString(text[end:])
@@ -74,7 +78,7 @@ func (f *finder) cut(text string, emit func(stretch string, id int32, first bool
 		}
 		left := text[start:i]
 		if a.LStrip {
-			left = strings.TrimRightFunc(left, unicode.IsSpace)
+			left = strings.TrimRightFunc(left, a.space)
 		}
 		if left != "" {
 			if err := emit(left, None, start == 0); err != nil {
@@ -85,7 +89,7 @@ func (f *finder) cut(text string, emit func(stretch string, id int32, first bool
 			return err
 		}
 		if a.RStrip {
-			end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+			end = len(text) - len(strings.TrimLeftFunc(text[end:], a.space))
 		}
 		start, i = end, end
 	}

@@ -39,6 +39,7 @@ type Added struct {
 	Special    bool // only when EncodeOptions.Special is set
 	LStrip     bool // white space on the left belongs to it
 	RStrip     bool // white space on the right belongs to it
+	ASCIISpace bool // white space is ASCII's alone (GGUF), not Unicode's (tokenizer.json)
 	SingleWord bool // not inside a word
 	Normalized bool // looked for in normalised text
 }

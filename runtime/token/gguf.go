@@ -152,9 +152,6 @@ func (g *ggufView) bpe(d *Data, model string) error {
 		d.Metaspace = true
 		d.Norms = []Norm{{Kind: Replace, From: " ", To: "\u2581"}}
 	}
-	if pre.dropSpace {
-		d.Splits = append(d.Splits, Split{Pattern: `\s+`, Behaviour: Removed})
-	}
 	for _, p := range pre.patterns {
 		d.Splits = append(d.Splits, Split{Pattern: p, Behaviour: Isolated})
 	}
@@ -267,7 +264,7 @@ func (g *ggufView) added(d *Data) {
 		if t != Control && t != Unknown && t != UserDefined {
 			continue
 		}
-		a := Added{ID: int32(i), Special: t != UserDefined}
+		a := Added{ID: int32(i), Special: t != UserDefined, ASCIISpace: true}
 		if phi3 {
 			text := d.Tokens[i]
 			a.RStrip = text != "<unk>" && text != "<s>" && text != "<|endoftext|>"

@@ -13,7 +13,6 @@ type preTokeniser struct {
 	chars        bool // units are characters, not bytes
 	metaspace    bool // ' ' is written as U+2581
 	newlineRuns  bool // see Data.NewlineRuns
-	dropSpace    bool // white space separates words and is lost
 }
 
 // Regular expressions that only this table uses. Where llama.cpp simplifies a published one (Tekken, GPT-4o,
@@ -31,13 +30,13 @@ const (
 	patPunctDefault = `[\p{P}\$\+<=>\^~\|]+`
 	patSentence     = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"
 
-	patHanDeepseek = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
-	patKanaHan     = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
-	patDeepseek3   = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+` +
+	patKanaHan   = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
+	patDeepseek3 = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+` +
 		`| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	patSpark = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+` +
 		`| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+`
-	// The published class begins at U+3000, which llama.cpp takes for white space alone.
+	// The published classes hold U+3000 (and U+2028), which llama.cpp takes for white space alone.
+	patHanDeepseek   = `[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff-[\s]]+`
 	patDeepseekPunct = "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3001-\u3002]+"
 	patDeepseekWord  = "\\s?[" +
 		"A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af\u0370-\u0373" +
@@ -131,7 +130,6 @@ var preTokenisers = []preTokeniser{
 	{names: []string{"gemma4", "granite-embed-multi-311m"}, patterns: []string{patLines},
 		chars: true, metaspace: true, newlineRuns: true, addBOS: true},
 	{names: []string{"sarvam-moe"}, patterns: []string{patLines}, chars: true, metaspace: true},
-	{names: []string{"whitespace"}, chars: true, dropSpace: true},
 }
 
 // findPreTokeniser looks a name up; "" is the default.

@@ -1,6 +1,6 @@
-// ids VOCAB.gguf {0|1}: token ids by llama.cpp, one JSON array a line.
+// ids VOCAB.gguf 0|1 [PRE]: token ids by llama.cpp, one JSON array a line.
 // Input: records of a little-endian uint32 length and that many bytes of text.
-// The argument after the vocabulary says whether special-token text is parsed.
+// 0|1 says whether special-token text is parsed, PRE replaces the file's tokenizer.ggml.pre.
 #include "llama-model-loader.h"
 #include "llama-vocab.h"
 
@@ -14,14 +14,24 @@ int32_t llama_split_path(char *, size_t, const char *, int32_t, int32_t) { retur
 int32_t llama_split_prefix(char *, size_t, const char *, int32_t, int32_t) { return 0; }
 
 int main(int argc, char ** argv) {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s VOCAB.gguf 0|1 < records\n", argv[0]);
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: %s VOCAB.gguf 0|1 [PRE] < records\n", argv[0]);
         return 2;
+    }
+    llama_model_kv_override given[3] = {};
+    const bool forced = argc == 4 && argv[3][0];
+    if (forced) {
+        const char * pairs[2][2] = {{"tokenizer.ggml.pre", argv[3]}, {"tokenizer.ggml.model", "gpt2"}};
+        for (int i = 0; i < 2; i++) {
+            given[i].tag = LLAMA_KV_OVERRIDE_TYPE_STR;
+            snprintf(given[i].key, sizeof(given[i].key), "%s", pairs[i][0]);
+            snprintf(given[i].val_str, sizeof(given[i].val_str), "%s", pairs[i][1]);
+        }
     }
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
     std::vector<std::string> splits;
     llama_model_loader loader(nullptr, nullptr, nullptr, argv[1], splits, nullptr, LLAMA_LOAD_MODE_NONE,
-                              false, true, false, nullptr, nullptr);
+                              false, true, false, forced ? given : nullptr, nullptr);
     llama_vocab vocab;
     vocab.load(loader, LLM_KV(loader.get_arch()));
     const bool special = strcmp(argv[2], "1") == 0;
