@@ -9,13 +9,13 @@
 //
 //	tile    16 rows; the last one is padded with zero rows
 //	column  one block of Enc.Block values of each of the 16 rows, in this order:
-//	        scales   16 lanes of each float16 (d, then m or dmin or zero), then 16
+//	        scales   16 lanes of each float16 (d, then m, dmin or the
+//	        zero point), then 16
 //	                 lanes of u32 per 4 bytes of the K-quants' own scale bytes
 //	        4-bit    per 8 k: 16 x u32; byte b: low nibble k+b, high nibble k+4+b
-//	        1-bit    per 32 k: 16 x u32; bit i is the fifth bit of k+i
-//	        2-bit    per 16 k: 16 x u32; bits 2i..2i+1 of k+4b+j live in byte j,
-//	                 field b: ((word >> (8*j + 2*b)) & 3)
-//	        8-bit    per 4 k: 16 x u32; byte b is k+b
+//	        1-bit    per 32 k: 16 x u32; bit 8b+f is the fifth bit of k+4f+b
+//	        2-bit    per 16 k: 16 x u32; bits 8b+2f and 8b+2f+1 are the upper two of k+4f+b
+//	        8-bit    per 4 k: 16 x u32; byte b is the code of k+b, plus 128 where it is signed
 //	        16-bit   per k: 16 x u16
 //	        32-bit   per k: 16 x f32
 //

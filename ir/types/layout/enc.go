@@ -64,7 +64,7 @@ var formats = map[Enc]Format{
 	Q4_1:   {Block: 32, Sub: 32, Halfs: 2, Bits: 4, Min: Added},
 	Q5_0:   {Block: 32, Sub: 32, Halfs: 1, Bits: 5, Offset: 16},
 	Q5_1:   {Block: 32, Sub: 32, Halfs: 2, Bits: 5, Min: Added},
-	Q8_0:   {Block: 32, Sub: 32, Halfs: 1, Bits: 8},
+	Q8_0:   {Block: 32, Sub: 32, Halfs: 1, Bits: 8, Offset: 128},
 	Q4_K:   {Block: 256, Sub: 32, Halfs: 2, Bytes: 12, Bits: 4, Min: KScales},
 	Q5_K:   {Block: 256, Sub: 32, Halfs: 2, Bytes: 12, Bits: 5, Min: KScales},
 	Q6_K:   {Block: 256, Sub: 16, Halfs: 1, Bytes: 16, Bits: 6, Offset: 32, Min: Scales8},
