@@ -2,8 +2,10 @@
 // machine-code object, guarded steps of launches, memory slots, a weight
 // manifest, the tokenizer and generation defaults. It is data; it runs nothing.
 //
-// Border law: imports quire/ir/types/..., quire/ir/work and the standard library. No
-// compiler package, so that a service which opens Programs links no compiler.
+// Border law: imports quire/ir/types/..., quire/ir/work, the standard library and what
+// maps a file. No compiler package, so that a service which opens Programs links no
+// compiler.
 //
-// Read program.go (the data), then file.go (bytes on disk).
+// Read program.go (the data), validate.go (what a device may rely on), then file.go and
+// open.go (bytes on disk).
 package program

@@ -19,8 +19,8 @@ type Program struct {
 	Context int // longest sequence that positions and bounds allow
 
 	Kernels []Kernel
-	Steps   []Step // the first whose guards hold runs
-	Slots   []string
+	Steps   []Step   // the first whose guards hold runs
+	Slots   []string // bytes of each piece of step memory: texts of types.Dim
 	Tables  []Table
 	Caches  []Cache
 	Weights []Weight
