@@ -103,12 +103,15 @@ func (t *Tokenizer) indexAdded() error {
 	for i := range t.data.Added {
 		a := &t.data.Added[i]
 		text := t.data.Tokens[a.ID]
-		if text == "" {
-			continue // padding
-		}
 		plain, marked := &t.plain, &t.marked
 		if a.Normalized {
 			plain, marked = &t.normPlain, &t.normMark
+			for _, n := range t.norms {
+				text = n(text, true)
+			}
+		}
+		if text == "" {
+			continue // padding
 		}
 		marked.add(text, a)
 		if !a.Special {

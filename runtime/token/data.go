@@ -57,6 +57,7 @@ type Data struct {
 	IgnoreMerges bool // a word that is a token as a whole is not merged from its pieces
 	NewlineRuns  bool // the same for words of line feeds alone (Gemma 4)
 	MissingIsUNK bool // what still has no token becomes UNK instead of nothing
+	SkipMissing  bool // what has no token is gone before merging, so that its neighbours meet (tokenizer.json)
 	FuseUNK      bool // neighbouring UNKs become one
 	Metaspace    bool // U+2581 in a token stands for a space
 	StripSpace   bool // decoding drops one space at the very start (encoding put it there)

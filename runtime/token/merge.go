@@ -87,6 +87,10 @@ func (t *Tokenizer) cutUnits(s *scratch, word string) {
 				id = v
 			}
 		}
+		if id == None && t.data.SkipMissing {
+			i += n
+			continue
+		}
 		k := int32(len(s.units))
 		s.units = append(s.units, unit{prev: k - 1, next: k + 1, start: int32(i), end: int32(i + n), id: id})
 		i += n

@@ -29,6 +29,7 @@ type Norm struct {
 	From, To  string
 	FirstOnly bool // Prepend: only where the stretch starts the whole text
 	IfMissing bool // Prepend: not where the stretch starts with To
+	Late      bool // after the search for normalised added tokens, which keeps them as they are
 }
 
 type normaliser func(text string, first bool) string

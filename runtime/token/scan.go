@@ -36,8 +36,8 @@ var scanners = map[string]cutter{
 	patLines:               wordScanner(scanLines),
 	patDigit:               cutDigits,
 	patThousands:           cutThousands,
-	patTinyAya:             cutThousands, // as llama.cpp reads it: a number that touches a letter is grouped too
-	patSuperBPE:            cutThousands,
+	patTinyAya:             cutTinyAya,
+	patSuperBPE:            cutSuperBPE,
 }
 
 // wordScanner makes a cutter of a function that gives the end of the word that starts at i < len(text).
@@ -276,30 +276,89 @@ func cutDigits(s *scratch, text string) error {
 	return nil
 }
 
-// cutThousands cuts numbers into groups of three from the right, as 1|234|567.
+// digitRun gives the end of the decimal digits (or all numbers) at i, and how many there are.
+func digitRun(text string, i int, decimal bool) (stop, count int) {
+	for i < len(text) {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		if decimal && !unicode.IsDigit(r) || !unicode.IsNumber(r) {
+			break
+		}
+		i += n
+		count++
+	}
+	return i, count
+}
+
+// thousands appends the numbers of text[i:stop], count characters, in groups of three from the right: 1|234|567.
+func (s *scratch) thousands(text string, i, count int) int {
+	for ; count > 0; count-- {
+		_, n := utf8.DecodeRuneInString(text[i:])
+		i += n
+		if count%3 == 1 {
+			s.spans = append(s.spans, span{i, true})
+		}
+	}
+	return i
+}
+
+// cutThousands is patThousands.
 func cutThousands(s *scratch, text string) error {
 	for i := 0; i < len(text); {
-		k, n := look(text, i)
-		if k != number {
+		stop, count := digitRun(text, i, false)
+		if count == 0 {
+			_, n := look(text, i)
 			i += n
 			continue
 		}
 		s.gap(i)
-		stop, count := i, 0
-		for ; ; count++ {
-			k, n := look(text, stop)
-			if k != number {
-				break
-			}
-			stop += n
-		}
-		for ; i < stop; count-- {
+		s.thousands(text, i, count)
+		i = stop
+	}
+	s.gap(len(text))
+	return nil
+}
+
+// cutTinyAya is patTinyAya: digits that a word character follows are left alone.
+func cutTinyAya(s *scratch, text string) error {
+	for i := 0; i < len(text); {
+		stop, count := digitRun(text, i, true)
+		if count == 0 {
 			_, n := look(text, i)
 			i += n
-			if count%3 == 1 {
-				s.spans = append(s.spans, span{i, true})
-			}
+			continue
 		}
+		if r, _ := utf8.DecodeRuneInString(text[stop:]); stop == len(text) || !wordRune(r) {
+			s.gap(i)
+			s.thousands(text, i, count)
+		}
+		i = stop
+	}
+	s.gap(len(text))
+	return nil
+}
+
+// wordRune is \w as Oniguruma has it.
+func wordRune(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc, unicode.Other_Alphabetic)
+}
+
+// cutSuperBPE is patSuperBPE: a cut before each group of three digits, none after the last.
+func cutSuperBPE(s *scratch, text string) error {
+	for i := 0; i < len(text); {
+		stop, count := digitRun(text, i, true)
+		if count == 0 {
+			_, n := look(text, i)
+			i += n
+			continue
+		}
+		for ; count > 0; count-- {
+			if count%3 == 0 {
+				s.gap(i)
+			}
+			_, n := look(text, i)
+			i += n
+		}
+		i = stop
 	}
 	s.gap(len(text))
 	return nil

@@ -25,6 +25,7 @@ type Split struct {
 	Pattern   string // a regular expression, or plain text
 	Literal   bool
 	Invert    bool // matches are what the pattern does not match
+	Spelled   bool // the pattern sees GPT-2's byte alphabet instead of the text (steps after ByteLevel)
 	Behaviour Behaviour
 }
 
@@ -53,6 +54,36 @@ type splitter struct {
 }
 
 func (p Split) compile() (splitter, error) {
+	out, err := p.compileText()
+	if p.Spelled && err == nil {
+		out.cut = spelledCutter(out.cut)
+	}
+	return out, err
+}
+
+// spelledCutter lets a cutter see text in the byte alphabet, where each byte is a character.
+func spelledCutter(c cutter) cutter {
+	return func(s *scratch, text string) error {
+		spelled := make([]rune, len(text))
+		for i := range len(text) {
+			spelled[i] = byteRunes[text[i]]
+		}
+		if err := c(s, string(spelled)); err != nil {
+			return err
+		}
+		at, bytes := 0, 0
+		for i := range s.spans {
+			for bytes < s.spans[i].end {
+				bytes += runeLen(spelled[at])
+				at++
+			}
+			s.spans[i].end = at
+		}
+		return nil
+	}
+}
+
+func (p Split) compileText() (splitter, error) {
 	out := splitter{behaviour: p.Behaviour, invert: p.Invert}
 	switch p.Behaviour {
 	case Isolated, Removed, MergedWithPrev, MergedWithNext, Contiguous:

@@ -18,7 +18,7 @@ type Tokenizer struct {
 
 	plain, marked       finder // added tokens looked for in raw text: without and with the special ones
 	normPlain, normMark finder // the same, in normalised text
-	norms               []normaliser
+	norms, lateNorms    []normaliser
 	splits              []splitter
 
 	vocab    map[string]int32     // units and whole words that text may become
@@ -50,15 +50,19 @@ func New(d Data) (*Tokenizer, error) {
 	if err := t.indexMerges(spelled); err != nil {
 		return nil, err
 	}
-	if err := t.indexAdded(); err != nil {
-		return nil, err
-	}
 	for i, n := range d.Norms {
 		f, err := n.compile()
 		if err != nil {
 			return nil, fmt.Errorf("tokenizer: normaliser %d: %w", i, err)
 		}
-		t.norms = append(t.norms, f)
+		if n.Late {
+			t.lateNorms = append(t.lateNorms, f)
+		} else {
+			t.norms = append(t.norms, f)
+		}
+	}
+	if err := t.indexAdded(); err != nil {
+		return nil, err
 	}
 	for i, s := range d.Splits {
 		f, err := s.compile()
@@ -238,10 +242,13 @@ func (t *Tokenizer) encodeStretch(s *scratch, text string, first bool, norm *fin
 	for _, n := range t.norms {
 		text = n(text, first)
 	}
-	return norm.cut(text, func(stretch string, id int32, _ bool) error {
+	return norm.cut(text, func(stretch string, id int32, start bool) error {
 		if id != None {
 			s.out = append(s.out, id)
 			return nil
+		}
+		for _, n := range t.lateNorms {
+			stretch = n(stretch, first && start)
 		}
 		words, err := t.words(s, stretch)
 		if err != nil {
