@@ -81,6 +81,20 @@ func (a Vec) ReduceAdd() F32 {
 	return a.Lane(0)
 }
 
+// ReduceAdd is the sum of all lanes, a CPU's verb.
+func (a VecI) ReduceAdd() I32 {
+	k := a.k
+	if k.width == 1 {
+		k.Errorf("sum of integer lanes: a CPU's verb")
+		return k.Int32(0)
+	}
+	for n := k.width / 2; n >= 1; n /= 2 {
+		f := Vec{k, k.b.NewBitCast(a.v, k.lanes(types.Float))}.rotate(n)
+		a = a.Add(f.Bits())
+	}
+	return a.Lane(0)
+}
+
 // ReduceMax is the greatest of all lanes of a Row's values.
 func (a Vec) ReduceMax() F32 {
 	k := a.k
@@ -125,4 +139,22 @@ func (t Tile) Merge(v Vec) Vec {
 	}
 	g := v.k.GPU()
 	return v.Add(g.xor(v, 16))
+}
+
+// Below is the Lanes of Width neighbours from element at, of which only the first left
+// lie inside (all if left >= Width, none if left <= 0). On a GPU lanes are a Tile's rows,
+// and all must lie inside.
+func (k *Kernel) Below(at, left I64) Lanes {
+	if k.width == 1 {
+		return Lanes{I: at.Add(k.Tile().Row)}
+	}
+	return Lanes{I: at, live: k.Iota().Lt(left.I32().Splat()).v}
+}
+
+// All is the Lanes of Width neighbours from element at, all inside.
+func (k *Kernel) All(at I64) Lanes {
+	if k.width == 1 {
+		return Lanes{I: at.Add(k.Tile().Row)}
+	}
+	return Lanes{I: at}
 }

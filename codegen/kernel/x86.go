@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
 
 	"quire/ir/target"
 )
@@ -41,25 +43,55 @@ func (x X86) HasDot() bool {
 // Dot adds to each 32-bit lane of acc the products of its four bytes, unsigned a by
 // signed b.
 func (x X86) Dot(acc, a, b VecI) VecI {
+	if x.k.m.target.Has(target.VNNI) {
+		return VecI{x.k, x.k.call("dot512", acc.v.Type(), acc.v, a.v, b.v)}
+	}
+	return x.halves(8, func(t types.Type, v []value.Value) value.Value {
+		return x.k.call("dot256", t, v...)
+	}, acc, a, b)
+}
+
+// Bytes looks each byte's low four bits up in a table of 16 bytes; their high bits must
+// be 0.
+func (x X86) Bytes(table [16]byte, index VecI) VecI {
 	k := x.k
-	if k.m.target.Has(target.VNNI) {
-		return VecI{k, k.call("dot512", acc.v.Type(), acc.v, a.v, b.v)}
+	words := make([]string, 16)
+	for i := range words {
+		words[i] = fmt.Sprint(int32(binary.LittleEndian.Uint32(table[4*(i%4):])))
 	}
-	half := types.NewVector(8, types.I32)
-	var out [2]VecI
-	for h := range out {
-		ids := make([]string, 8)
-		for i := range ids {
-			ids[i] = fmt.Sprint(8*h + i)
+	tab := VecI{k, vecLit(types.I32, words)}
+	look := func(name string, n uint64) func(t types.Type, v []value.Value) value.Value {
+		bytes := types.NewVector(n, types.I8)
+		return func(t types.Type, v []value.Value) value.Value {
+			r := k.call(name, bytes, k.b.NewBitCast(v[0], bytes), k.b.NewBitCast(v[1], bytes))
+			return k.b.NewBitCast(r, t)
 		}
-		cut := func(v VecI) VecI { return VecI{k, k.b.NewShuffleVector(v.v, v.v, vecLit(types.I32, ids))} }
-		out[h] = VecI{k, k.call("dot256", half, cut(acc).v, cut(a).v, cut(b).v)}
 	}
-	ids := make([]string, 16)
-	for i := range ids {
-		ids[i] = fmt.Sprint(i)
+	if k.m.target.Has(target.AVX512) {
+		return VecI{k, look("bytes512", 64)(tab.v.Type(), []value.Value{tab.v, index.v})}
 	}
-	return VecI{k, k.b.NewShuffleVector(out[0].v, out[1].v, vecLit(types.I32, ids))}
+	return x.halves(8, look("bytes256", 32), tab, index)
+}
+
+// halves applies an operation of n lanes to both halves of 16-lane values.
+func (x X86) halves(n int, op func(t types.Type, v []value.Value) value.Value, vs ...VecI) VecI {
+	k := x.k
+	seq := func(from, to int) value.Value {
+		var ids []string
+		for i := from; i < to; i++ {
+			ids = append(ids, fmt.Sprint(i))
+		}
+		return vecLit(types.I32, ids)
+	}
+	var out [2]value.Value
+	for h := range out {
+		var in []value.Value
+		for _, v := range vs {
+			in = append(in, k.b.NewShuffleVector(v.v, v.v, seq(n*h, n*h+n)))
+		}
+		out[h] = op(types.NewVector(uint64(n), types.I32), in)
+	}
+	return VecI{k, k.b.NewShuffleVector(out[0], out[1], seq(0, 2*n))}
 }
 
 // Prefetch asks for the line at p, early.

@@ -19,11 +19,21 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { gather(k, p) }}, nil
 	case work.RopeTable:
 		return kernel.Body{Main: func(k *kernel.Kernel) { ropeTable(k, p) }}, nil
+	case work.Linear:
+		if p.Tokens == work.One {
+			return linearOneBody(p, targetKind(t.Arch)), nil
+		}
+	case work.KVStore:
+		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:
 		return kernel.Body{Main: func(k *kernel.Kernel) { rope(k, p) }}, nil
 	}
 	return kernel.Body{}, fmt.Errorf("kernels: family %q: no kernel for %s", p.Family(), t)
 }
+
+type targetKind target.Arch
+
+func (t targetKind) gpu() bool { return target.Arch(t) == target.PTX }
 
 // Text is the LLVM IR of one kernel: the functions name and, for a family with a Last
 // phase, name.last.

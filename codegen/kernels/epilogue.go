@@ -1,0 +1,122 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// epilogue is what a Linear does with the sums of token n.
+type epilogue struct {
+	k *kernel.Kernel
+	p work.Linear
+}
+
+// lanes is where a tile's rows stand among all unpadded rows; for GLU, in one segment.
+func (e epilogue) lanes(tile kernel.I64) kernel.Lanes {
+	k, rows := e.k, e.p.Rows
+	if e.p.Epilogue == work.GLU {
+		rows = rows[:1]
+	}
+	at, left := tile.Times(layout.Lanes), kernel.I64{}
+	whole, firstTile, firstRow := true, 0, 0
+	for i, r := range rows {
+		whole = whole && r%layout.Lanes == 0
+		in := tile.Plus(int64(-firstTile)).Times(layout.Lanes)
+		a, l := in.Plus(int64(firstRow)), k.Int(int64(r)).Sub(in)
+		if i == 0 {
+			at, left = a, l
+		} else {
+			here := k.Int(int64(firstTile)).Le(tile)
+			at, left = kernel.Select(here, a, at), kernel.Select(here, l, left)
+		}
+		firstTile, firstRow = firstTile+layout.Tiles(r), firstRow+r
+	}
+	if whole {
+		return k.All(at)
+	}
+	return k.Below(at, left)
+}
+
+func (e epilogue) bias(l kernel.Lanes, shift int64, v kernel.Vec) kernel.Vec {
+	if !e.p.Bias {
+		return v
+	}
+	return v.Add(l.Load(kernel.Arg[kernel.F32](e.k, "b").Plus(shift)))
+}
+
+// row stores the sums of a tile: epilogues Store and Add.
+func (e epilogue) row(n kernel.I64, l kernel.Lanes, v kernel.Vec) {
+	k := e.k
+	v = e.bias(l, 0, v)
+	at := n.Times(int64(e.p.R()))
+	if e.p.Epilogue == work.Add {
+		v = v.Add(l.Load(kernel.Arg[kernel.F32](k, "res").At(at)))
+	} else {
+		v = act(e.p.Act, v, k)
+		if e.p.Softcap > 0 {
+			v = softcap(v, e.p.Softcap, k)
+		}
+	}
+	l.Store(kernel.Arg[kernel.F32](k, "y").At(at), v)
+}
+
+// glu stores act(gate) * up.
+func (e epilogue) glu(n kernel.I64, l kernel.Lanes, gate, up kernel.Vec) {
+	f := int64(e.p.Rows[0])
+	gate, up = e.bias(l, 0, gate), e.bias(l, f, up)
+	l.Store(kernel.Arg[kernel.F32](e.k, "y").At(n.Times(f)), act(e.p.Act, gate, e.k).Mul(up))
+}
+
+// head finishes head h (of q, then k, then v) of token n, whose sums lie at s: bias, norm
+// and rotation in place, then to q or to the cache.
+func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
+	k, p, q := e.k, e.p, e.p.QKV
+	if p.Bias {
+		b := kernel.Arg[kernel.F32](k, "b").At(h.Times(int64(q.Dim)))
+		kernel.Row(k, q.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+			l.Store(s, l.Load(s).Add(l.Load(b)))
+			return nil
+		})
+	}
+	heads, kv := k.Int(int64(q.Heads)), k.Int(int64(q.KVHeads))
+	store := appendTo{k: k, kvHeads: q.KVHeads, dim: q.Dim, page: q.Page, enc: q.CacheEnc}
+	kernel.If(k, h.Lt(heads), nil, func() []kernel.Vec {
+		e.turn(n, s, q.QNorm, "qn")
+		y := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(q.Heads)).Add(h).Times(int64(q.Dim)))
+		kernel.Row(k, q.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+			l.Store(y, l.Load(s))
+			return nil
+		})
+		return nil
+	}, func() []kernel.Vec {
+		at := store.row(n)
+		isK := h.Lt(heads.Add(kv))
+		kernel.If(k, isK, nil, func() []kernel.Vec {
+			e.turn(n, s, q.KNorm, "kn")
+			store.key(at, h.Sub(heads), s)
+			return nil
+		}, func() []kernel.Vec {
+			store.value(at, h.Sub(heads).Sub(kv), s)
+			return nil
+		})
+		return nil
+	})
+}
+
+// turn norms and rotates a head in place.
+func (e epilogue) turn(n kernel.I64, s kernel.Ptr[kernel.F32], norm *work.RMSNorm, gains string) {
+	k, q := e.k, e.p.QKV
+	if norm != nil {
+		inv := rsqrtMean(k, s, q.Dim, norm.Eps).Splat()
+		g := kernel.Arg[kernel.F32](k, gains)
+		kernel.Row(k, q.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+			l.Store(s, l.Load(s).Mul(inv).Mul(gain(k, l.Load(g), norm.Offset)))
+			return nil
+		})
+	}
+	if q.Style != work.NoRope {
+		cs := kernel.Arg[kernel.F32](k, "cs").At(n.Times(int64(q.RotaryDim)))
+		rotateHead(k, q.Style, q.RotaryDim, s, s, cs)
+	}
+}

@@ -1,0 +1,95 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// appendTo writes keys and values to the pages of a cache: K [kv head][dim][page]
+// (lane = token), then V [kv head][page][dim].
+type appendTo struct {
+	k                  *kernel.Kernel
+	kvHeads, dim, page int
+	enc                layout.Enc
+}
+
+// place is where one token's entry lies: its page, and the token within it.
+type place struct{ page, token kernel.I64 }
+
+// index is the row's position in its slot's cache.
+func cacheIndex(k *kernel.Kernel, n kernel.I64) (slot, index kernel.I64) {
+	at := func(name string, i kernel.I64) kernel.I64 {
+		return kernel.LoadI32(kernel.Arg[kernel.I32](k, name).At(i)).I64()
+	}
+	slot = at("row_slot", n)
+	return slot, at("slot_len", slot).Add(n).Sub(at("slot_start", slot))
+}
+
+// physical is the physical page of a slot's logical page.
+func physical(k *kernel.Kernel, slot, page kernel.I64) kernel.I64 {
+	return kernel.LoadI32(kernel.Arg[kernel.I32](k, "pages").At(slot.Mul(k.Dim("P")).Add(page))).I64()
+}
+
+// row finds the place of row n's entry.
+func (a appendTo) row(n kernel.I64) place {
+	slot, i := cacheIndex(a.k, n)
+	return place{physical(a.k, slot, i.Over(int64(a.page))), i.Modulo(int64(a.page))}
+}
+
+func (a appendTo) pageElems() int64 { return 2 * int64(a.kvHeads*a.dim*a.page) }
+
+// store writes one element.
+func (a appendTo) store(i kernel.I64, x kernel.F32) {
+	switch a.enc {
+	case layout.F16:
+		kernel.StoreF16(kernel.Arg[kernel.F16](a.k, "cache").At(i), x)
+	case layout.BF16:
+		kernel.StoreBF16(kernel.Arg[kernel.BF16](a.k, "cache").At(i), x)
+	default:
+		kernel.StoreF32(kernel.Arg[kernel.F32](a.k, "cache").At(i), x)
+	}
+}
+
+// storeVec writes 16 neighbours.
+func (a appendTo) storeVec(i kernel.I64, x kernel.Vec) {
+	switch a.enc {
+	case layout.F16:
+		kernel.StoreHalfs(kernel.Arg[kernel.F16](a.k, "cache").At(i), x)
+	case layout.BF16:
+		kernel.StoreBF16s(kernel.Arg[kernel.BF16](a.k, "cache").At(i), x)
+	default:
+		kernel.StoreVec(kernel.Arg[kernel.F32](a.k, "cache").At(i), x)
+	}
+}
+
+// key scatters a head's key over its dims.
+func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
+	k := a.k
+	base := at.page.Times(a.pageElems()).Add(head.Times(int64(a.dim * a.page))).Add(at.token)
+	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(i kernel.I64) {
+		a.store(base.Add(i.Times(int64(a.page))), kernel.LoadF32(x.At(i)))
+	})
+}
+
+// value stores a head's value.
+func (a appendTo) value(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
+	k := a.k
+	base := at.page.Times(a.pageElems()).Plus(a.pageElems() / 2).
+		Add(head.Times(int64(a.page)).Add(at.token).Times(int64(a.dim)))
+	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), layout.Lanes, func(i kernel.I64) {
+		a.storeVec(base.Add(i), kernel.LoadVec(x.At(i)))
+	})
+}
+
+// kvStore appends one row's keys and values.
+func kvStore(k *kernel.Kernel, p work.KVStore) {
+	a := appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, enc: p.CacheEnc}
+	n := k.Item()
+	at := a.row(n)
+	kernel.Each(k, k.Int(0), k.Int(int64(p.KVHeads)), 1, func(h kernel.I64) {
+		off := n.Times(int64(p.KVHeads)).Add(h).Times(int64(p.Dim))
+		a.key(at, h, kernel.Arg[kernel.F32](k, "k").At(off))
+		a.value(at, h, kernel.Arg[kernel.F32](k, "v").At(off))
+	})
+}
