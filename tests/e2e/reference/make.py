@@ -141,11 +141,11 @@ def ablations(case, model, ids, want):
     return {k: float(f"{v:.3g}") for k, v in moved.items()}
 
 
-def evaluate(case, folder, seed):
+def evaluate(case, folder, seed, prompt_seed):
     """expected.json and expected.safetensors, or None where greedy decoding is too close to a tie."""
     model = load(folder)
     sdpa = load(folder, "sdpa") if model._supports_sdpa else model  # Gemma 2's score softcap rules it out
-    generator = torch.Generator().manual_seed(seed + 1)
+    generator = torch.Generator().manual_seed(prompt_seed)
     texts = tokenizer.PROMPTS if case.tokenizer else {}
     prompts, logits, noise = [], {}, 0.0
     for name, n in PROMPTS.items():
@@ -174,6 +174,7 @@ def evaluate(case, folder, seed):
         "class": type(model).__name__,
         "stored_dtype": case.dtype,
         "seed": seed,
+        "prompt_seed": prompt_seed,
         "versions": {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
         "logits": "NAME.logits in expected.safetensors: float32 [len(ids) + len(greedy) - 1, vocab], row i after ids+greedy[:i+1]",
         "logits_std": round(float(logits["long.logits"].std()), 3),
@@ -198,7 +199,7 @@ def make(case):
         write(case, folder, seed)
         if case.tokenizer:
             tokenizer.write(folder)
-        done = evaluate(case, folder, seed)
+        done = evaluate(case, folder, seed, seed + 1)
         if done:
             break
     else:

@@ -28,7 +28,7 @@ def rope(theta, **scaling):
     return {"rope_theta": theta, "rope_type": "default", **scaling}
 
 
-LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=40)
 
 # Fields every row shares unless it says otherwise.
 BASE = dict(
@@ -80,7 +80,7 @@ MODELS = [
     ),
     Case(
         "llama31",
-        "Llama 3.1: rope_type llama3 with an original context of 16, so that all three frequency bands occur",
+        "Llama 3.1: rope_type llama3 with an original context of 40, so that all three frequency bands occur",
         "Llama",
         sizes(
             hidden_size=64,
@@ -96,7 +96,7 @@ MODELS = [
             "linear instead of llama3": {"rope_parameters": rope(500000.0, rope_type="linear", factor=8.0)},
             "hard band edges": {"rope_parameters": rope(500000.0, **{**LLAMA3, "high_freq_factor": 1.01})},
             "wavelengths off by 2 pi": {
-                "rope_parameters": rope(500000.0, **{**LLAMA3, "original_max_position_embeddings": 100})
+                "rope_parameters": rope(500000.0, **{**LLAMA3, "original_max_position_embeddings": 251})
             },
         },
         dtype="bfloat16",
