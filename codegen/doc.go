@@ -1,0 +1,9 @@
+// Package codegen turns a planned module into a Program: for each kernel, build its
+// LLVM IR, compile it, link; for each specialisation, write down its launches.
+//
+// Border law: imports quire/ir, quire/ir/work, quire/ir/target, quire/runtime/program and its own
+// rooms (kernel: the DSL; kernels: the bodies; llc: the LLVM tools). It imports no
+// pass and no frontend: the Kernel level of the IR is all it reads.
+//
+// Read build.go, then step.go, weights.go and cost.go.
+package codegen
