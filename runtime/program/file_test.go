@@ -40,7 +40,7 @@ func sample() *Program {
 			},
 			Results: []Result{{Name: "logits", Slot: 2, Elem: "f32", Rows: "M", Cols: 16}},
 		}},
-		Slots:  []string{"64*N", "64*N", "64*M"},
+		Slots:  []string{"64*N", "64*N, 32*M", "64*M"},
 		Tables: []Table{{Name: "full", Page: 16}, {Name: "window", Page: 16, Sink: 4, Recent: &recent}},
 		Caches: []Cache{{Name: "kv0", Elem: "f32", Heads: 1, Dim: 16, PageBytes: 2 * 16 * 16 * 4}},
 		Weights: []Weight{

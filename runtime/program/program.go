@@ -2,6 +2,7 @@ package program
 
 import (
 	"encoding/json"
+	"strings"
 
 	"quire/ir/types"
 	"quire/ir/work"
@@ -20,7 +21,7 @@ type Program struct {
 
 	Kernels []Kernel
 	Steps   []Step   // the first whose guards hold runs
-	Slots   []string // bytes of each piece of step memory: texts of types.Dim
+	Slots   []string // bytes of each piece of step memory: see Sizes
 	Tables  []Table
 	Caches  []Cache
 	Weights []Weight
@@ -156,7 +157,7 @@ type Segment struct {
 	Source int    // index into Sources, or -1: random
 	Offset int64
 	Bytes  int64
-	Seed   int64   `json:",omitempty"` // random only
+	Seed   int64   `json:",omitempty"` // random only: stream of ir/types/noise
 	Std    float64 `json:",omitempty"` // random only: standard deviation
 	Mean   float64 `json:",omitempty"` // random only
 }
@@ -166,6 +167,20 @@ type Source struct {
 	Path   string
 	Bytes  int64
 	SHA256 string // "" when not computed
+}
+
+// Sizes reads the text of a slot: Dims joined by ", ", of which the slot needs the
+// largest (buffers of several sizes, one after the other).
+func Sizes(text string) ([]types.Dim, error) {
+	var out []types.Dim
+	for part := range strings.SplitSeq(text, ", ") {
+		d, err := types.ParseDim(part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
 }
 
 // Dims evaluates a Dim text under the dims of a step.

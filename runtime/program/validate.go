@@ -3,6 +3,7 @@ package program
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"quire/ir/types"
 	"quire/ir/types/block"
@@ -66,8 +67,10 @@ func (v validator) kernels() error {
 func (v validator) memory() error {
 	p := v.p
 	for i, text := range p.Slots {
-		if err := dim(text); err != nil {
-			return fmt.Errorf("slot %d: %w", i, err)
+		for part := range strings.SplitSeq(text, ", ") {
+			if err := dim(part); err != nil {
+				return fmt.Errorf("slot %d: %w", i, err)
+			}
 		}
 	}
 	for i, t := range p.Tables {

@@ -1,0 +1,88 @@
+// Package device is the small interface between the runtime and what runs a Program's
+// steps. A Model is a Program bound to one device: weights in place, memory for steps and
+// caches, code loaded. The runtime decides which tokens make a step and which pages they
+// use; a Model runs it.
+//
+// It is for decoupling, not for third parties.
+//
+// Border law: a leaf. It knows no device, no session and no Program.
+package device
+
+// Batch is one step: the rows of one or more slots, the rows of a slot together and in
+// order. Slices belong to the caller, who may change them after Step returned.
+type Batch struct {
+	Tok, Pos []int32 // [N] token and position of each row
+	Out      []int32 // [M] rows that want results, ascending
+
+	RowSlot   []int32 // [N] the slot of each row
+	SlotStart []int32 // [S] first row
+	SlotNew   []int32 // [S] rows of this step
+	SlotLen   []int32 // [S] tokens cached before this step
+
+	Pages []Pages // one for each table of the Program
+	Want  Want
+}
+
+// Pages is a page table: the physical page of each logical page of each slot, -1 where
+// the slot has none. Logical page i holds tokens i*page to (i+1)*page-1 in cache order.
+type Pages struct {
+	Width   int     // pages of a slot
+	Entries []int32 // [S, Width]
+}
+
+// Want says which results of a step are read; a device may leave out the work of others.
+type Want uint8
+
+// The results of a step. The names are those of program.Result.
+const (
+	Logits Want = 1 << iota
+	ArgMax
+	LogSumExp
+)
+
+// Output holds the results of a step for the rows of Out; it is valid until the next Step.
+// A result that was not wanted, or that the Program does not have, is nil.
+type Output struct {
+	Logits    []float32 // [M, Vocab]
+	ArgMax    []int32   // [M]
+	LogSumExp []float32 // [M]
+}
+
+// Model is a Program bound to a device. One goroutine at a time may use it.
+type Model interface {
+	// Step runs one step and returns when it is done.
+	Step(*Batch) (Output, error)
+	// CopyPage copies a physical page of all caches on a table.
+	CopyPage(table int, from, to int32)
+	// Discard gives the memory of free pages of a table back; they read as anything.
+	Discard(table int, pages []int32)
+	// Memory says what the Model holds.
+	Memory() Memory
+	// Profile reports the launches of all steps since it was called last; nothing
+	// unless the Model was loaded for profiling.
+	Profile() []Launch
+	// Close frees everything. No Step may be running.
+	Close() error
+}
+
+// Memory is a ledger in bytes. After Close all of it is zero.
+type Memory struct {
+	Weights int64 // as laid out, private to this process
+	Mapped  int64 // as laid out, pages of the Program's file
+	Steps   int64 // slots, scratch, inputs and records
+	Caches  int64 // address space of KV pages; only touched pages take memory
+	Code    int64
+}
+
+// Total is all of it but mapped files and untouched caches.
+func (m Memory) Total() int64 { return m.Weights + m.Steps + m.Code }
+
+// Launch is what one launch of one step did, summed over its runs.
+type Launch struct {
+	Step, Name string
+	Family     string
+	Calls      int64
+	Seconds    float64
+	Bytes      float64 // what it had to read and write
+	Flops      float64
+}
