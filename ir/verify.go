@@ -104,18 +104,18 @@ func (c *verifier) declarations() {
 	seen := map[string]bool{}
 	unique := func(kind, name string) {
 		if seen[kind+name] {
-			c.declErr(kind+" "+name, "declared twice")
+			c.declErr(kind+name, "declared twice")
 		}
 		seen[kind+name] = true
 	}
 	for _, d := range c.m.Dims {
-		unique("dim", d.Name)
+		unique("dim ", d.Name)
 		if d.Range.Min < 0 || d.Range.Max < d.Range.Min {
 			c.declErr("dim "+d.Name, "range %d..%d is empty or negative", d.Range.Min, d.Range.Max)
 		}
 	}
 	for _, t := range c.m.Tables {
-		unique("table", t.Name)
+		unique("table @", t.Name)
 		if t.Page <= 0 || t.Sink < 0 || t.Summary < 0 || t.Recent != nil && *t.Recent < 0 {
 			c.declErr("table @"+t.Name, "page is %d, sink %d, summary %d; expected page > 0 and no negative", t.Page, t.Sink, t.Summary)
 		}
@@ -124,7 +124,7 @@ func (c *verifier) declarations() {
 		}
 	}
 	for _, k := range c.m.Caches {
-		unique("cache", k.Name)
+		unique("cache @", k.Name)
 		if c.m.Table(k.Table) == nil {
 			c.declErr("cache @"+k.Name, "table @%s is not declared", k.Table)
 		}
@@ -133,11 +133,11 @@ func (c *verifier) declarations() {
 		}
 	}
 	for i, w := range c.m.Weights {
-		unique("weight", w.Name)
+		unique("weight @", w.Name)
 		c.weight(i, w)
 	}
 	for _, f := range c.m.Funcs {
-		unique("func", f.Name)
+		unique("func @", f.Name)
 	}
 }
 

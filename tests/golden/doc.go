@@ -1,0 +1,36 @@
+// Package golden holds the IR and its passes against text: testdata/PACKAGE/CONCEPT.txt,
+// one concept a file, named for the claim, in the format of cockroachdb/datadriven.
+//
+//	go test ./tests/golden              # all
+//	go test ./tests/golden -run /awq    # the files of one package
+//	go test ./tests/golden -rewrite     # then read the diff: it is the review
+//
+// Each case is a directive, IR text, a line of dashes and what comes out:
+//
+//	cat                       the canonical text, or (unchanged); syntax errors with their caret
+//	verify                    each wrong line with "// error: ..." behind it, or ok
+//	run pass=a,b ...          the module after the passes, or (unchanged)
+//	eval seed=N ...           the oracle's numbers for a seeded case
+//
+// run takes, besides pass:
+//
+//	expect=(rule, rule)       these rules must fire
+//	expect-not=(rule, rule)   these must not; why they did not is printed
+//	show=@f,@g  show=diff     only these functions; only the lines that went and came
+//	show=steps  show=none     the lines that each rule changed; nothing
+//	bound=1e-3                how far an approximating pass may go (relative L2 of a row)
+//	exact                     the parameters are the approximating pass's exact case
+//	not-idempotent            a second run may change the text again (say why in a comment)
+//
+// eval takes seed, func (default step) and steps (default 1).
+//
+// Whatever it shows, every run is also verified before and after each pass, run
+// twice from the same text (same bytes), run again on its own result (nothing
+// more changes), run once more with the values shuffled before each pass (the
+// same rules fire as often), and evaluated by the oracle before and after, each
+// function with the one of its name and each specialisation with the function
+// that it specialises, within the passes' numerics. So a golden whose meaning is
+// wrong cannot be rewritten into green.
+//
+// Border law: tests only; imports ir, passes and the oracle.
+package golden
