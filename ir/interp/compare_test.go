@@ -226,6 +226,21 @@ func TestGuardIsChecked(t *testing.T) {
 	}
 }
 
+// Buffers that share a slot while both are alive overwrite each other.
+func TestSharedSlots(t *testing.T) {
+	slots := func(b, h string) string {
+		s := strings.Replace(decode, "buffer %b: f32[N, 32]", "buffer %b: f32[N, 32] {slot = "+b+"}", 1)
+		return layerHead + apart + strings.Replace(s, "buffer %q: f32[N, 2, 16]", "buffer %q: f32[N, 2, 16] {slot = "+h+"}", 1)
+	}
+	for text, want := range map[string]string{slots("0", "1"): "", slots("0", "0"): "%b is read after %q has overwritten slot 0"} {
+		m := parse(t, text)
+		err := Compare(m, m.Func("step"), m, m.Func("step.decode"), CompareOptions{Seed: 1})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, expected %q", err, want)
+		}
+	}
+}
+
 func TestRandomWeightsHold(t *testing.T) {
 	m := parse(t, layerHead+apart)
 	w := RandomWeights(m, 9)

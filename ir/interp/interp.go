@@ -34,7 +34,7 @@ func New(m *ir.Module, w Weights, o Options) *Machine { return &Machine{m, w, o.
 // function without caches. The state is changed only when Run succeeds. An error
 // names function, value and what was expected.
 func (m *Machine) Run(f *ir.Func, bind types.Bindings, in Inputs, state *State) (out []*Tensor, err error) {
-	fr := &frame{Machine: m, f: f, bind: bind, env: map[*ir.Value]any{}, left: map[*ir.Value]int{}}
+	fr := &frame{Machine: m, f: f, bind: bind, env: map[*ir.Value]any{}, left: map[*ir.Value]int{}, slots: map[int]*ir.Value{}}
 	for v, readers := range f.Uses() {
 		fr.left[v] = len(readers)
 	}
@@ -88,8 +88,8 @@ type frame struct {
 	bind  types.Bindings
 	env   map[*ir.Value]any // *Tensor, *RowMap or *version
 	left  map[*ir.Value]int
+	slots map[int]*ir.Value // the buffer that a memory slot holds now
 	at    *ir.Value
-	names map[*ir.Value]string
 }
 
 type evalError struct{ msg string }
@@ -190,6 +190,10 @@ func (fr *frame) arg(v *ir.Value) any {
 	if !ok {
 		fr.failf("%s is read before it is written", ir.Names(fr.f)[v])
 	}
+	if s, ok := slot(v); ok && fr.slots[s] != v {
+		names := ir.Names(fr.f)
+		fr.failf("%s is read after %s has overwritten slot %d", names[v], names[fr.slots[s]], s)
+	}
 	if fr.left[v]--; fr.left[v] <= 0 && v.Op != ir.OpParam {
 		delete(fr.env, v)
 	}
@@ -241,9 +245,23 @@ func (fr *frame) launch(v *ir.Value) {
 			writes[p.Dst[i]] = x
 		}
 	}
-	for d, x := range writes {
-		fr.env[d] = x
+	for _, p := range v.Launch {
+		for _, d := range p.Dst {
+			fr.env[d] = writes[d]
+			if s, ok := slot(d); ok {
+				fr.slots[s] = d
+			}
+		}
 	}
+}
+
+// slot is the memory slot of a planned buffer.
+func slot(v *ir.Value) (int, bool) {
+	a, ok := v.Attrs.(ir.BufferAttrs)
+	if !ok || a.Slot == nil {
+		return 0, false
+	}
+	return *a.Slot, true
 }
 
 // weight returns the values of a weight, the sources of a derived one joined.

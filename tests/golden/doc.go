@@ -12,7 +12,7 @@
 //	run pass=a,b ...          the module after the passes, or (unchanged)
 //	eval seed=N ...           the oracle's numbers for a seeded case
 //
-// run takes, besides pass:
+// run takes, besides pass (names of passes; standard is the whole pipeline):
 //
 //	expect=(rule, rule)       these rules must fire
 //	expect-not=(rule, rule)   these must not; why they did not is printed

@@ -37,11 +37,15 @@ type outcome struct {
 func run(t *testing.T, d *datadriven.TestData) string {
 	r := &runCase{t: t, d: d}
 	for _, name := range r.list("pass") {
-		p, ok := pipeline.ByName(name)
-		if !ok {
+		if name == "standard" {
+			r.pipeline = append(r.pipeline, pipeline.Standard(pipeline.Options{})...)
+		} else if p, ok := pipeline.ByName(name); ok {
+			r.pipeline = append(r.pipeline, p)
+		} else {
 			d.Fatalf(t, "unknown pass %s", name)
 		}
-		r.pipeline = append(r.pipeline, p)
+	}
+	for _, p := range r.pipeline {
 		r.numerics = max(r.numerics, p.Numerics)
 	}
 	before := valid(t, d)
