@@ -107,6 +107,12 @@ func usedElsewhere(m *ir.Module, name string) bool {
 	return slices.ContainsFunc(m.Weights, func(w *ir.Weight) bool { return slices.Contains(w.Concat, name) })
 }
 
+// declared is the place of l's weight among the module's: siblings are joined in
+// that order, whatever the order of the body.
+func declared(m *ir.Module, l linear) int {
+	return slices.IndexFunc(m.Weights, func(w *ir.Weight) bool { return w.Name == ir.WeightName(l.mat.Args[1]) })
+}
+
 func mergeGroup(c *passes.Context, m *ir.Module, f *ir.Func, g []linear, uses map[*ir.Value][]*ir.Value) error {
 	biased := 0
 	for _, l := range g {
@@ -118,11 +124,12 @@ func mergeGroup(c *passes.Context, m *ir.Module, f *ir.Func, g []linear, uses ma
 		c.Missed(rule, f, g[0].mat, "%d of %d siblings have a bias", biased, len(g))
 		return nil
 	}
+	first := g[0].mat
+	slices.SortStableFunc(g, func(a, b linear) int { return declared(m, a) - declared(m, b) })
 	mats := make([]*ir.Value, len(g))
 	for i, l := range g {
 		mats[i] = l.mat.Args[1]
 	}
-	first := g[0].mat
 	out, err := place(m, f, first, ir.OpMatMul, first.Attrs, first.Args[0], f.Weight(concat(m, mats)))
 	if err != nil {
 		return err
