@@ -224,8 +224,11 @@ func (s *bound) size(m *Model, d work.Dims, widths []int64, want device.Want) er
 }
 
 func (l *launch) size(m *Model, d work.Dims, want device.Want) error {
+	if l.def.Rows == "M" {
+		d.N = d.M
+	}
 	items := l.params.Items(d)
-	if l.serves != 0 && l.serves&want == 0 {
+	if l.serves != 0 && l.serves&want == 0 || d.N == 0 {
 		items = 0
 	}
 	group := l.params.Group(d)

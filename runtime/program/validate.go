@@ -228,9 +228,12 @@ func (v validator) launch(s *Step, l *Launch) error {
 	if len(l.Args) != len(ops) {
 		return fmt.Errorf("%d args, %s takes %d", len(l.Args), v.p.Kernels[l.Kernel].Params.Family(), len(ops))
 	}
+	if !slices.Contains([]string{"", "N", "M"}, l.Rows) {
+		return fmt.Errorf("rows %.64q, expected N or M", l.Rows)
+	}
 	tables := 0
 	for i, a := range l.Args {
-		if err := v.arg(a, ops[i]); err != nil {
+		if err := v.arg(l, a, ops[i]); err != nil {
 			return fmt.Errorf("arg %d (%s): %w", i, ops[i].Name, err)
 		}
 		if a.Kind == ArgPages {
@@ -262,8 +265,12 @@ var (
 	dimNames = []string{"N", "M", "S", "P", "C"}
 )
 
-func (v validator) arg(a Arg, op work.Operand) error {
+func (v validator) arg(l *Launch, a Arg, op work.Operand) error {
 	count, kinds := 0, []work.Kind(nil)
+	name := op.Name
+	if name == "N" && l.Rows != "" {
+		name = l.Rows
+	}
 	switch a.Kind {
 	case ArgSlot:
 		count, kinds = len(v.p.Slots), []work.Kind{work.Float, work.Int, work.Codes}
@@ -282,8 +289,8 @@ func (v validator) arg(a Arg, op work.Operand) error {
 		}
 	case ArgDim:
 		count, kinds = 1, []work.Kind{work.Dim}
-		if a.Name != op.Name || !slices.Contains(dimNames, a.Name) {
-			return fmt.Errorf("dim %.64q, expected %s", a.Name, op.Name)
+		if a.Name != name || !slices.Contains(dimNames, a.Name) {
+			return fmt.Errorf("dim %.64q, expected %s", a.Name, name)
 		}
 	default:
 		return fmt.Errorf("kind %.64q is not known", a.Kind)

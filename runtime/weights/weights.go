@@ -139,14 +139,11 @@ func (s *Sources) Fill(ctx context.Context, dst func(i int) []byte, threads int,
 		}
 	}
 	buffers := sync.Pool{New: func() any { return &buffer{} }}
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, threads))
 	for _, p := range pieces {
-		if ctx.Err() != nil {
-			break
-		}
 		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
+			if err := gctx.Err(); err != nil {
 				return err
 			}
 			b := buffers.Get().(*buffer)
@@ -160,10 +157,7 @@ func (s *Sources) Fill(ctx context.Context, dst func(i int) []byte, threads int,
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return g.Wait()
 }
 
 // cut divides a weight into pieces of whole tiles.
