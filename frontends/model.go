@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"quire/frontends/decoder"
+	"quire/frontends/spec"
 	"quire/frontends/weights"
 	"quire/ir"
 	"quire/ir/types"
@@ -15,10 +16,11 @@ import (
 // Options of Load. The zero value is the default.
 type Options struct {
 	Context int         // longest sequence in tokens; 0: what the model says
-	KV      types.DType // elements of the caches: f32, f16 or bf16; invalid: as Compute
 	Compute types.DType // elements of activations: f32, f16 or bf16; invalid: f32
 	Seed    int64       // of random weights, for a spec without weights
 	NoMmap  bool        // read files into memory instead of mapping them
+
+	spec.Options // awq, duo, quest and kv, as spec.ParseOption reads them; each goes before a spec's own
 }
 
 // Model is an opened model. It owns its files until Close; the module and the configuration stay valid after it.
@@ -29,6 +31,11 @@ type Model struct {
 	Module   *ir.Module
 	Source   *weights.Source  // nil: random weights
 	Bindings decoder.Bindings // every weight of Module, by its name in IR
+
+	// Options are those of Load and of the spec together. KV f32, f16 and bf16 are in Module already; the others
+	// (Options.Names lists them) need passes.
+	Options spec.Options
+	Seed    int64 // of random weights
 
 	Tokenizer    Tokenizer
 	ChatTemplate string // Jinja, "" when the model has none
@@ -58,12 +65,12 @@ func Load(path string, o Options) (*Model, error) {
 	if err == nil {
 		err = o.apply(&c)
 	}
-	return opened(path, src, c, err)
+	return o.opened(path, src, c, err)
 }
 
 // opened binds and builds a model whose source is open; on any error the source is closed.
-func opened(path string, src *weights.Source, c decoder.Config, err error) (*Model, error) {
-	m := &Model{Path: path, Source: src, Config: c}
+func (o Options) opened(path string, src *weights.Source, c decoder.Config, err error) (*Model, error) {
+	m := &Model{Path: path, Source: src, Config: c, Options: o.Options}
 	if err == nil {
 		m.Bindings, err = decoder.Bind(c, src)
 	}
@@ -91,8 +98,8 @@ func (o Options) apply(c *decoder.Config) error {
 	if o.Compute != types.InvalidDType {
 		c.Compute, c.CacheElem = o.Compute, o.Compute
 	}
-	if o.KV != types.InvalidDType {
-		c.CacheElem = o.KV
+	if d, ok := types.ParseDType(o.KV); ok && d.IsFloat() {
+		c.CacheElem = d
 	}
 	return c.Validate()
 }

@@ -120,8 +120,8 @@ func (c *Config) Windowed(layer int) bool {
 	return false
 }
 
-// listWindows sets the simplest rule that marks exactly the listed layers.
-func (c *Config) listWindows(list []bool) {
+// ListWindows sets the simplest rule that marks exactly the listed layers.
+func (c *Config) ListWindows(list []bool) {
 	try := *c
 	try.WindowList, try.MaxContext = nil, math.MaxInt
 	try.Window = 1
@@ -146,8 +146,8 @@ func (c *Config) listWindows(list []bool) {
 	c.Windows, c.WindowN, c.WindowList = ListedWindows, 0, list
 }
 
-// setDefaults fills what follows from other fields and was not given.
-func (c *Config) setDefaults() {
+// Complete fills what follows from other fields and was not given.
+func (c *Config) Complete() {
 	if c.KVHeads == 0 {
 		c.KVHeads = c.Heads
 	}

@@ -118,7 +118,7 @@ func (g *gguf) config(fam *Family) Config {
 	c.Bias.O = g.anyTensor("attn_output.bias")
 	c.Bias.MLP = g.anyTensor("ffn_gate.bias", "ffn_down.bias")
 	if fam.Gemma {
-		c.EmbedScale = embedScale(c.Hidden)
+		c.EmbedScale = EmbedScale(c.Hidden)
 		g.gemma(&c)
 	}
 	if fam.Name == "gemma2" {
@@ -126,7 +126,7 @@ func (g *gguf) config(fam *Family) Config {
 	}
 	g.rope(&c, fam)
 	g.windows(&c, fam)
-	c.setDefaults()
+	c.Complete()
 	return c
 }
 
@@ -217,7 +217,7 @@ func (g *gguf) windows(c *Config, fam *Family) {
 	const key = "attention.sliding_window_pattern"
 	switch v, ok := g.kv[g.arch+"."+key].([]bool); {
 	case ok && len(v) == c.Layers:
-		c.listWindows(v)
+		c.ListWindows(v)
 	case ok:
 		g.errorf(key, "%d layers, expected the %d of block_count", len(v), c.Layers)
 	case fam.Name == "gemma2" && !g.has(key):

@@ -92,7 +92,7 @@ func hfConfig(f *fields, fam *Family) Config {
 	bias := f.boolean("attention_bias", false)
 	c.Bias = Bias{QKV: fam.QKVBias || bias, O: bias, MLP: f.boolean("mlp_bias", false)}
 	if fam.Gemma {
-		c.NormOffset, c.EmbedScale = 1, embedScale(c.Hidden)
+		c.NormOffset, c.EmbedScale = 1, EmbedScale(c.Hidden)
 	}
 	c.Act = f.act()
 	if f.has("query_pre_attn_scalar") {
@@ -103,12 +103,12 @@ func hfConfig(f *fields, fam *Family) Config {
 	}
 	f.windows(&c, fam)
 	f.rope(&c)
-	c.setDefaults()
+	c.Complete()
 	return c
 }
 
-// embedScale is sqrt(hidden) as transformers keeps it: a float32.
-func embedScale(hidden int) float64 { return float64(float32(math.Sqrt(float64(max(hidden, 0))))) }
+// EmbedScale is sqrt(hidden) as transformers keeps it: a float32.
+func EmbedScale(hidden int) float64 { return float64(float32(math.Sqrt(float64(max(hidden, 0))))) }
 
 // act reads hidden_activation (Gemma) or hidden_act.
 func (f *fields) act() Act {
@@ -165,7 +165,7 @@ func (f *fields) layerTypes(c *Config) {
 			return
 		}
 	}
-	c.listWindows(windowed)
+	c.ListWindows(windowed)
 }
 
 // atKeys turns FieldErrors into errors that name a file and its own keys; prefix goes before each key.

@@ -31,10 +31,10 @@ func RandomBindings(c Config, seed int64, enc Encodings) (Bindings, error) {
 		}
 		e, ok := block.Lookup(b.Enc)
 		if !ok || e.Group > 0 {
-			return nil, &FieldError{"quantisation", fmt.Sprintf("%q for %s, expected one of %v", b.Enc, n.Kind, block.Names())}
+			return nil, &FieldError{"quantisation." + string(n.Kind), fmt.Sprintf("%q for %s, expected one of %v", b.Enc, n.Kind, block.Names())}
 		}
 		if _, err := e.RowBytes(b.Cols); err != nil {
-			return nil, &FieldError{"quantisation", fmt.Sprintf("%s: rows of %d elements, expected a multiple of %s's block of %d", n.Name, n.Cols, b.Enc, e.Block)}
+			return nil, &FieldError{"quantisation." + string(n.Kind), fmt.Sprintf("%s: rows of %d elements, expected a multiple of %s's block of %d", n.Name, n.Cols, b.Enc, e.Block)}
 		}
 		out[n.Name] = b
 	}
