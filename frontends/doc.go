@@ -4,8 +4,8 @@
 // Border law: frontends and the packages below it import ir, ir/types/... and runtime/program (for the generation
 // defaults that a Program carries), and no pass, no codegen and nothing else of runtime.
 //
-// Reading order: model.go (Load and what it gives), generation.go and template.go (what a model file says about
-// sampling and chat), then the packages: weights (files), decoder (the model family), spec (YAML).
+// Reading order: model.go (Load and what it gives), spec.go (YAML), describe.go (what a model file says about
+// tokens, sampling and chat), then the packages: weights (files), decoder (the model family), spec (YAML).
 //
 //	m, err := frontends.Load("model.gguf", frontends.Options{})
 //	defer m.Close()
