@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"quire/ir"
@@ -25,6 +26,9 @@ after the other.
 		Numerics: passes.Exact,
 		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
 			assign(c, f)
+			if err := Check(f); err != nil {
+				return fmt.Errorf("BUG: %w", err)
+			}
 			return nil
 		}),
 	}
@@ -120,7 +124,7 @@ func takeOver(p *ir.Part, d *ir.Value, i int, last map[*ir.Value]int, at map[*ir
 		}
 		a := p.Args[k]
 		k++
-		if !slices.Contains(names, o.Name) || a.Op != ir.OpBuffer || last[a] != i {
+		if !slices.Contains(names, o.Name) || a.Op != ir.OpBuffer || last[a] != i || boundElsewhere(p, a, names) {
 			continue
 		}
 		if s, ok := at[a]; ok && Bytes(a.Type) == Bytes(d.Type) && !shared(at, a, s, i, last) {
@@ -128,6 +132,22 @@ func takeOver(p *ir.Part, d *ir.Value, i int, last map[*ir.Value]int, at map[*ir
 		}
 	}
 	return -1
+}
+
+// boundElsewhere reports whether a is also an operand whose memory may not change
+// while the kernel runs.
+func boundElsewhere(p *ir.Part, a *ir.Value, names []string) bool {
+	k := 0
+	for _, o := range p.Kernel.Operands() {
+		if !ir.Bound(o) {
+			continue
+		}
+		if p.Args[k] == a && !slices.Contains(names, o.Name) {
+			return true
+		}
+		k++
+	}
+	return false
 }
 
 // pick returns a free slot of the same size, else a free one that can grow to it
