@@ -23,6 +23,13 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		if p.Tokens == work.One {
 			return linearOneBody(p, targetKind(t.Arch)), nil
 		}
+		if t.Arch == target.X86 && p.Dot == work.F32 {
+			return linearManyBody(p), nil
+		}
+	case work.Embed:
+		return kernel.Body{Main: func(k *kernel.Kernel) { embed(k, p) }}, nil
+	case work.Reduce:
+		return kernel.Body{Main: func(k *kernel.Kernel) { reduce(k, p) }}, nil
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:

@@ -21,6 +21,7 @@ type column struct {
 // newColumn loads the float16 scales, and what the K-quants pack beside them.
 func newColumn(k *kernel.Kernel, f layout.Format, p kernel.Ptr[kernel.U8]) *column {
 	c := &column{k: k, f: f, p: p, row: k.Tile().Row}
+	ahead(k, f, p)
 	half := func(i int64) kernel.Vec { return kernel.LoadHalfs(kernel.As[kernel.F16](p.Plus(32 * i)).At(c.row)) }
 	c.d = half(0)
 	if f.Halfs == 2 {
@@ -37,6 +38,21 @@ func newColumn(k *kernel.Kernel, f layout.Format, p kernel.Ptr[kernel.U8]) *colu
 		c.mn = [2]kernel.VecI{b.Mask(0x3f3f3f3f), e.Shr(4).Mask(0x0f0f0f0f).Or(b.Shr(2).Mask(0x30303030))}
 	}
 	return c
+}
+
+// lead is how many bytes ahead of its use a weight is asked for. Measured from 100 MB in
+// huge pages: 1024 to 2048 are best, 512 and 4096 cost 5 to 15 %.
+const lead = 2048
+
+// ahead asks for what the loop will read soon: the processor's own prefetcher stops at
+// the end of every 4096 bytes.
+func ahead(k *kernel.Kernel, f layout.Format, p kernel.Ptr[kernel.U8]) {
+	if k.Width() == 1 {
+		return
+	}
+	for i := 0; i < f.ColumnBytes(); i += 64 {
+		kernel.Prefetch(p.Plus(int64(lead + i)))
+	}
 }
 
 func (c *column) word(at int64) kernel.VecI {

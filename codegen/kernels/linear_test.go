@@ -151,6 +151,53 @@ func TestLinearOneEpilogues(t *testing.T) {
 	}
 }
 
+func TestLinearManyEncodings(t *testing.T) {
+	for _, tgt := range targets(t) {
+		for _, e := range layout.Encs() {
+			f, _ := layout.Of(e)
+			cols := max(f.Block*2, 64) + f.Block
+			testLinear(t, tgt, work.Linear{Enc: e, Rows: []int{35}, Cols: cols, Tokens: work.Many, Dot: work.F32, Epilogue: work.Store}, 1e-6, 1, 19)
+		}
+	}
+}
+
+func TestLinearManyEpilogues(t *testing.T) {
+	for _, tgt := range targets(t) {
+		for _, p := range []work.Linear{
+			{Enc: layout.Q4_1, Rows: []int{48}, Cols: 64, Epilogue: work.Add},
+			{Enc: layout.Q8_0, Rows: []int{33, 20, 5, 64}, Cols: 64, Bias: true, Epilogue: work.Store, Act: work.GELU, Softcap: 3},
+			{Enc: layout.Q4_0, Rows: []int{40, 40}, Cols: 96, Bias: true, Epilogue: work.GLU, Act: work.SiLU},
+			{Enc: layout.F16, Rows: []int{16, 16}, Cols: 7, Epilogue: work.GLU, Act: work.GELUTanh},
+			{Enc: layout.F32, Rows: []int{5}, Cols: 3, Bias: true, Epilogue: work.Add},
+			{Enc: layout.Q8_0, Rows: []int{33}, Cols: 2*work.Wide + 64, Epilogue: work.Add},
+		} {
+			p.Tokens, p.Dot = work.Many, work.F32
+			testLinear(t, tgt, p, 4e-6, 1, 5, 12, 17, work.Block+13)
+		}
+	}
+}
+
+// BenchmarkLinearMany is 512 tokens against one weight, on one core.
+func BenchmarkLinearMany(b *testing.B) {
+	for _, tgt := range targets(b) {
+		for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}} {
+			for _, n := range []int{4, 512} {
+				b.Run(fmt.Sprintf("%.14s/%dx%d/n=%d", tgt.Name, s[0], s[1], n), func(b *testing.B) {
+					p := work.Linear{Enc: layout.Q4_1, Rows: []int{s[0]}, Cols: s[1], Tokens: work.Many, Dot: work.F32, Epilogue: work.Store}
+					l := open(b, tgt, p)
+					packed, _ := weight(b, p.Enc, p.Rows, p.Cols)
+					x, y := random(b, n*p.Cols, 1), alloc[float32](b, n*p.R()+16)
+					la := l.bind(b, 0, p, work.Dims{N: int64(n)}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y)})
+					for b.Loop() {
+						la.run(1 << 30)
+					}
+					b.ReportMetric(2*float64(n*s[0]*s[1])/float64(b.Elapsed().Nanoseconds())*float64(b.N), "GFLOP/s")
+				})
+			}
+		}
+	}
+}
+
 func benchWeight(b *testing.B, p work.Linear, tgt target.Target) *launch {
 	l := open(b, tgt, p)
 	f, _ := layout.Of(p.Enc)
@@ -167,20 +214,23 @@ func benchWeight(b *testing.B, p work.Linear, tgt target.Target) *launch {
 	return l.bind(b, 0, p, work.Dims{N: 1}, map[string]uintptr{"x": addr(x), "g": addr(x), "w": addr(w), "b": addr(y), "res": addr(y), "y": addr(y)})
 }
 
-// BenchmarkLinearOne streams a weight of about 100 MB on one core: MB/s of weight bytes.
+// BenchmarkLinearOne streams a weight on one core, from the second cache (1 MB) and from
+// memory (100 MB): MB/s of weight bytes.
 func BenchmarkLinearOne(b *testing.B) {
 	for _, tgt := range targets(b) {
 		for _, e := range []layout.Enc{layout.Q4_1, layout.Q4_0, layout.Q8_0, layout.Q4_K, layout.Q6_K, layout.F16} {
-			b.Run(fmt.Sprintf("%s/%s", tgt.Name, e), func(b *testing.B) {
-				f, _ := layout.Of(e)
-				cols := 1536
-				rows := 100 << 20 / (f.Size(16, cols)) * 16
-				p := work.Linear{Enc: e, Rows: []int{rows}, Cols: cols, Tokens: work.One, Dot: work.F32, Epilogue: work.Store}
-				la := benchWeight(b, p, tgt)
-				for b.Loop() {
-					la.run(1 << 30)
-				}
-			})
+			for _, mb := range []int{1, 100} {
+				b.Run(fmt.Sprintf("%.14s/%s/%dMB", tgt.Name, e, mb), func(b *testing.B) {
+					f, _ := layout.Of(e)
+					cols := 1536
+					rows := mb << 20 / (f.Size(16, cols)) * 16
+					p := work.Linear{Enc: e, Rows: []int{rows}, Cols: cols, Tokens: work.One, Dot: work.F32, Epilogue: work.Store}
+					la := benchWeight(b, p, tgt)
+					for b.Loop() {
+						la.run(1 << 30)
+					}
+				})
+			}
 		}
 	}
 }

@@ -93,9 +93,12 @@ func alloc[T any](t testing.TB, n int) []T {
 	t.Helper()
 	var z T
 	size := n*int(unsafe.Sizeof(z)) + 4096
-	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
+	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if size >= 4<<20 {
+		unix.Madvise(b, unix.MADV_HUGEPAGE) // refused is slower, not wrong
 	}
 	t.Cleanup(func() { unix.Munmap(b) })
 	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)

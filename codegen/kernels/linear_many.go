@@ -1,0 +1,270 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/target"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// linearMany is the product for any number of rows of x. An item is a panel of two tiles
+// (32 rows of w) times a block of tokens:
+//
+//	panel   its columns, at most work.Wide at a time, become f32 [k][32] in scratch
+//	tokens  12 at a time against both tiles: 24 sums stay in registers, each k costs two
+//	        loads of the panel, 12 broadcasts of x and 24 multiply-adds
+//	sums    go through the epilogue, or (several panels' worth of columns, or heads) to
+//	        scratch first
+type linearMany struct {
+	k    *kernel.Kernel
+	p    work.Linear
+	f    layout.Format
+	e    epilogue
+	wide int64 // columns of a panel
+}
+
+func linearManyBody(p work.Linear) kernel.Body {
+	f, _ := layout.Of(p.Enc)
+	return kernel.Body{Main: func(k *kernel.Kernel) {
+		wide := min(p.Cols, work.Wide/f.Block*f.Block)
+		linearMany{k, p, f, epilogue{k, p}, int64(wide)}.item()
+	}}
+}
+
+// panel is two tiles of the weight and where their sums go.
+type panel struct {
+	a, b   kernel.I64 // tile numbers
+	tokens [2]kernel.I64
+}
+
+// sums is the scratch behind the panel: [token of the block][stride].
+func (m linearMany) sums() kernel.Ptr[kernel.F32] {
+	return kernel.Scratch[kernel.F32](m.k, up64(m.wide*work.Panel*4))
+}
+
+func (m linearMany) item() {
+	k, p := m.k, m.p
+	n := k.Dim("N")
+	blocks := n.Plus(work.Block - 1).Over(work.Block)
+	unit, first := k.Item().Div(blocks), k.Item().Rem(blocks).Times(work.Block)
+	last := first.Plus(work.Block).Min(n)
+	switch p.Epilogue {
+	case work.QKV:
+		m.heads(unit, first, last)
+	case work.GLU:
+		pn := panel{a: unit, b: unit.Plus(int64(layout.Tiles(p.Rows[0]))), tokens: [2]kernel.I64{first, last}}
+		l := m.e.lanes(unit)
+		m.product(pn, func(n kernel.I64, v []kernel.Vec) { m.e.glu(n, l, v[0], v[1]) })
+	default:
+		a, b := m.pair(unit)
+		la, lb := m.e.lanes(a), m.e.lanes(b)
+		m.product(panel{a, b, [2]kernel.I64{first, last}}, func(n kernel.I64, v []kernel.Vec) {
+			m.e.row(n, la, v[0])
+			m.e.row(n, lb, v[1])
+		})
+	}
+}
+
+// pair gives the tiles of a unit. A segment with an odd number of tiles ends in a unit of
+// one, which then stands for both: its rows are computed and stored twice.
+func (m linearMany) pair(unit kernel.I64) (a, b kernel.I64) {
+	k := m.k
+	firstUnit, firstTile := 0, 0
+	for i, r := range m.p.Rows {
+		tiles := layout.Tiles(r)
+		at := unit.Plus(int64(-firstUnit)).Times(2).Plus(int64(firstTile))
+		end := k.Int(int64(firstTile + tiles - 1))
+		if i == 0 {
+			a, b = at, at.Plus(1).Min(end)
+		} else {
+			here := k.Int(int64(firstUnit)).Le(unit)
+			a, b = kernel.Select(here, at, a), kernel.Select(here, at.Plus(1).Min(end), b)
+		}
+		firstUnit, firstTile = firstUnit+(tiles+1)/2, firstTile+tiles
+	}
+	return a, b
+}
+
+// heads computes all panels of a head into scratch, then finishes it token by token.
+func (m linearMany) heads(head, first, last kernel.I64) {
+	k, dim := m.k, int64(m.p.QKV.Dim)
+	tiles := dim / layout.Lanes
+	sums, stride := m.sums(), headStride(m.p)
+	kernel.Each(k, k.Int(0), k.Int(tiles), 2, func(t kernel.I64) {
+		a := head.Times(tiles).Add(t)
+		b := head.Times(tiles).Add(t.Plus(1).Min(k.Int(tiles - 1)))
+		m.stage(panel{a, b, [2]kernel.I64{first, last}}, sums.At(t.Times(layout.Lanes)), stride)
+	})
+	kernel.Each(k, first, last, 1, func(n kernel.I64) {
+		m.e.head(n, head, sums.At(n.Sub(first).Times(stride)))
+	})
+}
+
+// headStride is Dim up to a whole number of panels.
+func headStride(p work.Linear) int64 {
+	return (int64(p.QKV.Dim) + work.Panel - 1) / work.Panel * work.Panel
+}
+
+// product runs the panel over its tokens and gives each token's sums to finish.
+func (m linearMany) product(pn panel, finish func(n kernel.I64, v []kernel.Vec)) {
+	k := m.k
+	if m.wide == int64(m.p.Cols) {
+		m.dequant(pn, k.Int(0))
+		m.tokens(pn, k.Int(0), nil, finish)
+		return
+	}
+	sums := m.sums()
+	m.stage(pn, sums, work.Panel)
+	kernel.Each(k, pn.tokens[0], pn.tokens[1], 1, func(n kernel.I64) {
+		s := sums.At(n.Sub(pn.tokens[0]).Times(work.Panel))
+		finish(n, []kernel.Vec{kernel.LoadVec(s), kernel.LoadVec(s.Plus(layout.Lanes))})
+	})
+}
+
+// stage adds up the panel's sums in scratch, work.Wide columns at a time.
+func (m linearMany) stage(pn panel, sums kernel.Ptr[kernel.F32], stride int64) {
+	k := m.k
+	put := func(n kernel.I64, v []kernel.Vec) {
+		s := sums.At(n.Sub(pn.tokens[0]).Times(stride))
+		kernel.StoreVec(s, v[0])
+		kernel.StoreVec(s.Plus(layout.Lanes), v[1])
+	}
+	m.dequant(pn, k.Int(0))
+	m.tokens(pn, k.Int(0), nil, put)
+	kernel.Each(k, k.Int(m.wide), k.Int(int64(m.p.Cols)), m.wide, func(from kernel.I64) {
+		m.dequant(pn, from)
+		m.tokens(pn, from, func(n kernel.I64) []kernel.Vec {
+			s := sums.At(n.Sub(pn.tokens[0]).Times(stride))
+			return []kernel.Vec{kernel.LoadVec(s), kernel.LoadVec(s.Plus(layout.Lanes))}
+		}, put)
+	})
+}
+
+// end is the column after those of a panel that starts at from.
+func (m linearMany) end(from kernel.I64) kernel.I64 {
+	return from.Plus(m.wide).Min(m.k.Int(int64(m.p.Cols)))
+}
+
+// dequant writes the columns of both tiles from the given one on: [k][32] f32.
+func (m linearMany) dequant(pn panel, from kernel.I64) {
+	k, f := m.k, m.f
+	dst := kernel.Scratch[kernel.F32](k, 0)
+	w := kernel.Arg[kernel.U8](k, "w")
+	tile := tileBytes(f, m.p.Cols)
+	block := int64(f.Block)
+	kernel.Each(k, from, m.end(from), block, func(i kernel.I64) {
+		for t, number := range []kernel.I64{pn.a, pn.b} {
+			src := w.At(number.Times(tile)).At(i.Over(block).Times(int64(f.ColumnBytes())))
+			out := dst.At(i.Sub(from).Times(work.Panel)).Plus(int64(t * layout.Lanes))
+			if f.Block == 1 {
+				kernel.StoreVec(out, floats(k, f, src))
+				continue
+			}
+			c := newColumn(k, f, src)
+			for u := 0; u < f.Block; u += min(f.Sub, 32) {
+				d, mn := c.scales(u)
+				for j, q := range c.codes(u, min(f.Sub, 32)) {
+					kernel.StoreVec(out.Plus(int64((u+j)*work.Panel)), d.FMA(q, mn))
+				}
+			}
+		}
+	})
+}
+
+// tokens runs the panel's columns over all tokens: groups of as many as registers hold,
+// then of four, then one by one. start gives the sums to add to; nil means zeros.
+func (m linearMany) tokens(pn panel, from kernel.I64, start func(n kernel.I64) []kernel.Vec, finish func(n kernel.I64, v []kernel.Vec)) {
+	at := pn.tokens[0]
+	for _, size := range m.groups() {
+		whole := pn.tokens[1].Sub(at).Over(size).Times(size)
+		stop := at.Add(whole)
+		kernel.Each(m.k, at, stop, size, func(n kernel.I64) { m.micro(from, n, int(size), start, finish) })
+		at = stop
+	}
+}
+
+func (m linearMany) groups() []int64 {
+	if m.k.Target().Has(target.AVX512) {
+		return []int64{12, 4, 1}
+	}
+	return []int64{6, 1}
+}
+
+// micro multiplies the panel with size tokens. With 32 registers both tiles go together;
+// with 16 (a tile is two of them) one after the other.
+func (m linearMany) micro(from, n kernel.I64, size int, start func(n kernel.I64) []kernel.Vec, finish func(n kernel.I64, v []kernel.Vec)) {
+	k := m.k
+	init := make([][]kernel.Vec, size)
+	for t := range init {
+		init[t] = k.Zeros(2)
+		if start != nil {
+			init[t] = start(n.Plus(int64(t)))
+		}
+	}
+	together := [][]int{{0, 1}}
+	if !k.Target().Has(target.AVX512) && size > 1 {
+		together = [][]int{{0}, {1}}
+	}
+	out := make([][]kernel.Vec, size)
+	for t := range out {
+		out[t] = make([]kernel.Vec, 2)
+	}
+	for _, tiles := range together {
+		m.columns(from, n, size, tiles, init, out)
+	}
+	for t, v := range out {
+		finish(n.Plus(int64(t)), v)
+	}
+}
+
+// columns is the inner loop. A single token takes four sums a tile to hide the latency.
+func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out [][]kernel.Vec) {
+	k := m.k
+	parts := 1
+	if size == 1 {
+		parts = 4
+	}
+	acc := k.Zeros(size * len(tiles) * parts)
+	slot := func(t, s, part int) int { return (t*len(tiles)+s)*parts + part }
+	for t := range size {
+		for s, tile := range tiles {
+			acc[slot(t, s, 0)] = init[t][tile]
+		}
+	}
+	x := kernel.Arg[kernel.F32](k, "x").At(n.Times(int64(m.p.Cols)))
+	w := kernel.Scratch[kernel.F32](k, 0)
+	turn := func(i kernel.I64, unroll int, acc []kernel.Vec) []kernel.Vec {
+		next := append([]kernel.Vec(nil), acc...)
+		xi, wi := x.At(i), w.At(i.Sub(from).Times(work.Panel))
+		for u := range unroll {
+			wv := make([]kernel.Vec, len(tiles))
+			for s, tile := range tiles {
+				wv[s] = kernel.LoadVec(wi.Plus(int64(u*work.Panel + tile*layout.Lanes)))
+			}
+			for t := range size {
+				xv := kernel.LoadF32(xi.Plus(int64(t*m.p.Cols + u))).Splat()
+				for s := range tiles {
+					j := slot(t, s, u%parts)
+					next[j] = wv[s].FMA(xv, next[j])
+				}
+			}
+		}
+		return next
+	}
+	const unroll = 4
+	end := m.end(from)
+	whole := from.Add(end.Sub(from).Over(unroll).Times(unroll))
+	acc = kernel.For(k, from, whole, unroll, acc, func(i kernel.I64, a []kernel.Vec) []kernel.Vec { return turn(i, unroll, a) })
+	if m.p.Cols%unroll != 0 {
+		acc = kernel.For(k, whole, end, 1, acc, func(i kernel.I64, a []kernel.Vec) []kernel.Vec { return turn(i, 1, a) })
+	}
+	for t := range size {
+		for s, tile := range tiles {
+			v := acc[slot(t, s, 0)]
+			for part := 1; part < parts; part++ {
+				v = v.Add(acc[slot(t, s, part)])
+			}
+			out[t][tile] = v
+		}
+	}
+}
