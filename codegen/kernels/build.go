@@ -30,6 +30,8 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { embed(k, p) }}, nil
 	case work.Reduce:
 		return kernel.Body{Main: func(k *kernel.Kernel) { reduce(k, p) }}, nil
+	case work.Round:
+		return kernel.Body{Main: func(k *kernel.Kernel) { round(k, p) }}, nil
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:

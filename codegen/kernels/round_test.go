@@ -1,0 +1,61 @@
+package kernels
+
+import (
+	"math"
+	"testing"
+	"unsafe"
+
+	"quire/ir/work"
+)
+
+func bf16(x float32) uint16 {
+	w := math.Float32bits(x)
+	return uint16((w + 0x7fff + w>>16&1) >> 16)
+}
+
+func TestRoundBF16(t *testing.T) {
+	for _, tgt := range targets(t) {
+		p := work.Round{Dim: 96, To: work.BF16}
+		const n = 3
+		x, y := random(t, n*p.Dim, 3), alloc[uint16](t, n*int(p.RowBytes())/2)
+		open(t, tgt, p).bind(t, 0, p, work.Dims{N: n}, map[string]uintptr{"x": addr(x), "y": addr(y)}).run(2)
+		for i, v := range x {
+			if got := y[i/p.Dim*int(p.RowBytes())/2+i%p.Dim]; got != bf16(v) {
+				t.Fatalf("%s: value %d: %v is %04x, want %04x", tgt.Name, i, v, got, bf16(v))
+			}
+		}
+	}
+}
+
+func TestRoundI8(t *testing.T) {
+	for _, tgt := range targets(t) {
+		p := work.Round{Dim: 96, To: work.I8}
+		const n = 3
+		size := int(p.RowBytes())
+		x, y := random(t, n*p.Dim, 3), alloc[int8](t, n*size)
+		clear(x[32:64]) // a block of zeros has scale 0
+		open(t, tgt, p).bind(t, 0, p, work.Dims{N: n}, map[string]uintptr{"x": addr(x), "y": addr(y)}).run(2)
+		for b := range n * p.Dim / 32 {
+			row := y[b/3*size:][:size]
+			scales, sums := cast[float32](row[p.Dim:]), cast[int32](row[p.Dim+p.Dim/8:])
+			top, sum := 0.0, int32(0)
+			for i, v := range x[32*b:][:32] {
+				top = max(top, math.Abs(float64(v)))
+				c := row[b%3*32+i]
+				sum += int32(c)
+				if off := math.Abs(float64(c)*float64(scales[b%3]) - float64(v)); off > 0.5001*float64(scales[b%3]) {
+					t.Fatalf("%s: block %d value %d: %v is %d * %v", tgt.Name, b, i, v, c, scales[b%3])
+				}
+			}
+			if s := float64(scales[b%3]); math.Abs(s-top/127) > 1e-6*s || sums[b%3] != sum {
+				t.Fatalf("%s: block %d: scale %v, sum %d, want %v, %d", tgt.Name, b, s, sums[b%3], top/127, sum)
+			}
+		}
+	}
+}
+
+// cast reads bytes as values of another type.
+func cast[T any](b []int8) []T {
+	var z T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(z)))
+}
