@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"slices"
 	"sort"
 	"strconv"
@@ -149,6 +151,15 @@ func (d Dim) String() string {
 	return d.p.text
 }
 
+// MaxCoef returns the largest absolute coefficient, 0 for the constant 0.
+func (d Dim) MaxCoef() uint64 {
+	var c uint64
+	for _, t := range d.terms() {
+		c = max(c, abs(t.coef))
+	}
+	return c
+}
+
 // IsConst returns the value of a constant Dim.
 func (d Dim) IsConst() (int64, bool) {
 	switch ts := d.terms(); {
@@ -190,7 +201,7 @@ func (d Dim) CeilDiv(n int64) Dim {
 		return d
 	}
 	if c, ok := d.IsConst(); ok {
-		return Const((c + n - 1) / n)
+		return Const(ceilDiv(c, n))
 	}
 	exact := true
 	for _, t := range d.terms() {
@@ -239,11 +250,12 @@ func (b Bindings) Key() string {
 	return strings.Join(parts, ",")
 }
 
-// Eval resolves d; a symbol without a binding is an error naming it.
+// Eval resolves d; a symbol without a binding is an error naming it, a value
+// beyond 64 bits is one too.
 func (d Dim) Eval(b Bindings) (int64, error) {
 	var sum int64
 	for _, t := range d.terms() {
-		v := t.coef
+		v, ok := t.coef, true
 		for _, a := range t.atoms {
 			var x int64
 			if a.sym != "" {
@@ -259,11 +271,53 @@ func (d Dim) Eval(b Bindings) (int64, error) {
 				}
 				x = ceilDiv(n, a.den)
 			}
-			v *= x
+			if v, ok = mul(v, x); !ok {
+				return 0, fmt.Errorf("dim %s overflows with %s", d, b.Key())
+			}
 		}
-		sum += v
+		if s := sum + v; (s < sum) == (v < 0) {
+			sum = s
+		} else {
+			return 0, fmt.Errorf("dim %s overflows with %s", d, b.Key())
+		}
 	}
 	return sum, nil
+}
+
+// mul is a * b; ok is false when it does not fit, and then it is the nearest
+// value that does.
+func mul(a, b int64) (v int64, ok bool) {
+	hi, lo := bits.Mul64(abs(a), abs(b))
+	neg := (a < 0) != (b < 0)
+	switch {
+	case hi == 0 && lo <= math.MaxInt64:
+		if neg {
+			return -int64(lo), true
+		}
+		return int64(lo), true
+	case neg:
+		return math.MinInt64, false
+	}
+	return math.MaxInt64, false
+}
+
+func abs(a int64) uint64 {
+	if a < 0 {
+		return -uint64(a)
+	}
+	return uint64(a)
+}
+
+// add is a + b, clamped to 64 bits.
+func add(a, b int64) int64 {
+	s := a + b
+	switch {
+	case a > 0 && b > 0 && s < 0:
+		return math.MaxInt64
+	case a < 0 && b < 0 && s >= 0:
+		return math.MinInt64
+	}
+	return s
 }
 
 func ceilDiv(n, d int64) int64 {
@@ -306,8 +360,8 @@ func (d Dim) Equal(e Dim, bounds map[string]Range) Tri {
 	return Unknown
 }
 
-// Bounds returns an interval that contains every value of d; ok is false when a
-// symbol has no bounds.
+// Bounds returns an interval that contains every value of d, clamped to 64 bits;
+// ok is false when a symbol has no bounds.
 func (d Dim) Bounds(bounds map[string]Range) (lo, hi int64, ok bool) {
 	for _, t := range d.terms() {
 		l, h := int64(1), int64(1)
@@ -329,12 +383,15 @@ func (d Dim) Bounds(bounds map[string]Range) (lo, hi int64, ok bool) {
 			l, h = mulRange(l, h, al, ah)
 		}
 		l, h = mulRange(l, h, t.coef, t.coef)
-		lo, hi = lo+l, hi+h
+		lo, hi = add(lo, l), add(hi, h)
 	}
 	return lo, hi, true
 }
 
 func mulRange(a, b, c, d int64) (int64, int64) {
-	v := []int64{a * c, a * d, b * c, b * d}
-	return slices.Min(v), slices.Max(v)
+	var v [4]int64
+	for i, f := range [4][2]int64{{a, c}, {a, d}, {b, c}, {b, d}} {
+		v[i], _ = mul(f[0], f[1])
+	}
+	return slices.Min(v[:]), slices.Max(v[:])
 }

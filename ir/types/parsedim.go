@@ -2,15 +2,25 @@ package types
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"strconv"
 )
 
-// maxDimNesting bounds ceil() nesting in text.
-const maxDimNesting = 32
+// Bounds of text, so that a hostile Dim costs little.
+const (
+	maxDimNesting = 16      // ceil() in ceil()
+	maxDimText    = 256     // bytes, also of the canonical text
+	maxDimTerms   = 64      // terms of the polynomial, at any time
+	maxDimCoef    = 1 << 48 // absolute coefficient, at any time
+)
 
 // ParseDim reads the text of a Dim: sums and products of integers, symbols and
 // ceil(DIM/INT).
 func ParseDim(s string) (Dim, error) {
+	if len(s) > maxDimText {
+		return Dim{}, fmt.Errorf("dim of %d bytes, expected at most %d", len(s), maxDimText)
+	}
 	p := dimParser{s: s}
 	d, err := p.sum(0)
 	if err != nil {
@@ -18,6 +28,9 @@ func ParseDim(s string) (Dim, error) {
 	}
 	if p.i != len(s) {
 		return Dim{}, fmt.Errorf("dim %q: unexpected %q at %d", s, s[p.i:], p.i)
+	}
+	if n := len(d.String()); n > maxDimText {
+		return Dim{}, fmt.Errorf("dim of %d bytes when written out, expected at most %d", n, maxDimText)
 	}
 	return d, nil
 }
@@ -62,7 +75,19 @@ func (p *dimParser) sum(depth int) (Dim, error) {
 			e = e.MulInt(-1)
 		}
 		d = d.Add(e)
+		if err := p.bounded(len(d.terms()), d.MaxCoef()); err != nil {
+			return Dim{}, err
+		}
 	}
+}
+
+// bounded is an error when a polynomial of n terms and coefficients up to c would
+// be too large.
+func (p *dimParser) bounded(n int, c uint64) error {
+	if n > maxDimTerms || c > maxDimCoef {
+		return fmt.Errorf("%d terms with coefficients up to %d at %d, expected at most %d and 2^48", n, c, p.i, maxDimTerms)
+	}
+	return nil
 }
 
 func (p *dimParser) product(depth int) (Dim, error) {
@@ -74,6 +99,14 @@ func (p *dimParser) product(depth int) (Dim, error) {
 		p.i++
 		e, err := p.factor(depth)
 		if err != nil {
+			return Dim{}, err
+		}
+		n := len(d.terms()) * len(e.terms())
+		hi, c := bits.Mul64(d.MaxCoef(), e.MaxCoef())
+		if hi > 0 || c > maxDimCoef/uint64(max(n, 1)) {
+			c = math.MaxUint64
+		}
+		if err := p.bounded(n, c); err != nil {
 			return Dim{}, err
 		}
 		d = d.Mul(e)
