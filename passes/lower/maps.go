@@ -15,7 +15,7 @@ func matchMap(b *body) (Found, error) {
 	}
 	y := b.under(b.part.Yield[0])
 	e := &expr{b: b, vals: map[string]*ir.Value{"y": b.part.Dst[0]}}
-	if y.Op == ir.OpRound && len(b.part.Body) == 1 {
+	if y.Op == ir.OpRound {
 		return matchRound(b, y)
 	}
 	if err := e.push(y); err != nil {
@@ -29,6 +29,9 @@ func matchMap(b *body) (Found, error) {
 }
 
 func matchRound(b *body, y *ir.Value) (Found, error) {
+	if err := b.only(ir.OpRound); err != nil {
+		return Found{}, err
+	}
 	x, err := b.outer(y.Args[0])
 	if err != nil {
 		return Found{}, err
