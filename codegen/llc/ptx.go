@@ -29,7 +29,8 @@ var ErrNoPtxas = errors.New("ptxas is missing")
 // Ptxas is NVIDIA's assembler.
 type Ptxas struct{ Path string }
 
-// FindPtxas looks at QUIRE_PTXAS, PATH and the cache folder that tests/fetch/ptxas.sh fills.
+// FindPtxas looks at QUIRE_PTXAS, PATH and the cache (QUIRE_CACHE_DIR, else the user's)
+// that tests/fetch/ptxas.sh fills.
 func FindPtxas() (Ptxas, error) {
 	if p := os.Getenv("QUIRE_PTXAS"); p != "" {
 		return Ptxas{p}, nil
@@ -37,14 +38,17 @@ func FindPtxas() (Ptxas, error) {
 	if p, err := exec.LookPath("ptxas"); err == nil {
 		return Ptxas{p}, nil
 	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return Ptxas{}, fmt.Errorf("%w: %w", ErrNoPtxas, err)
-	}
-	for _, pattern := range []string{"nvidia/*/bin/ptxas", "bin/ptxas"} {
-		if m, _ := filepath.Glob(filepath.Join(dir, "quire", "cuda", pattern)); len(m) > 0 {
-			return Ptxas{m[len(m)-1]}, nil
+	dir := os.Getenv("QUIRE_CACHE_DIR")
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return Ptxas{}, fmt.Errorf("%w: %w", ErrNoPtxas, err)
 		}
+		dir = filepath.Join(user, "quire")
+	}
+	p := filepath.Join(dir, "cuda", "bin", "ptxas")
+	if _, err := os.Stat(p); err == nil {
+		return Ptxas{p}, nil
 	}
 	return Ptxas{}, fmt.Errorf("%w: run tests/fetch/ptxas.sh", ErrNoPtxas)
 }

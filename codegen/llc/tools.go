@@ -47,11 +47,15 @@ func Find(ctx context.Context) (Tools, error) {
 			t.Release = rel
 		}
 	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return Tools{}, fmt.Errorf("llc: cache folder: %w", err)
+	dir := os.Getenv("QUIRE_CACHE_DIR")
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return Tools{}, fmt.Errorf("llc: cache folder: %w", err)
+		}
+		dir = filepath.Join(user, "quire")
 	}
-	t.Cache = Cache{Dir: filepath.Join(dir, "quire", "llc")}
+	t.Cache = Cache{Dir: filepath.Join(dir, "llc")}
 	return t, nil
 }
 

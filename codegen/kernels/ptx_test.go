@@ -1,0 +1,77 @@
+package kernels
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"quire/codegen/llc"
+	"quire/ir/target"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+var notLocal = regexp.MustCompile(`\.local|__local_depot|st\.local|ld\.local`)
+
+// Portable bodies become PTX without memory of their own, and ptxas assembles them
+// without spilling.
+func TestPortableKernelsOnGPUs(t *testing.T) {
+	tools, err := findTools()
+	if err != nil {
+		t.Skip(err)
+	}
+	ptxas, noPtxas := llc.FindPtxas()
+	for _, name := range []string{"sm_80", "sm_90a"} {
+		tgt, err := target.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name string
+			p    work.Params
+			want []string
+		}{
+			{"norm", work.Norm{Dim: 576, RMS: work.RMSNorm{Eps: 1e-5}, Add: true}, []string{"shfl.sync.bfly.b32", "ld.global.f32", "fma.rn.f32"}},
+			{"swiglu", work.Map{Dim: 1536, Expr: []work.MapStep{{Op: work.MapIn}, {Op: work.MapSiLU}, {Op: work.MapIn, Arg: 1}, {Op: work.MapMul}}}, []string{"st.global.f32"}},
+			{"gather", work.Gather{Dim: 576}, []string{"st.global"}},
+			{"gemv_q4_1", work.Linear{Enc: layout.Q4_1, Rows: []int{576}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.Add}, []string{"ld.global.u32", "shfl.sync.bfly.b32", "fma.rn.f32"}},
+			{"gemv_q4_0", work.Linear{Enc: layout.Q4_0, Rows: []int{1536, 1536}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.GLU, Act: work.SiLU}, []string{"ld.global", "fma.rn.f32"}},
+		} {
+			text, err := Text(tgt, c.name, c.p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ptx, err := tools.PTX(context.Background(), tgt, c.name, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range append(c.want, ".visible .entry "+c.name+"(", ".target "+name) {
+				if !strings.Contains(ptx, w) {
+					t.Errorf("%s %s: PTX lacks %q", name, c.name, w)
+				}
+			}
+			if m := notLocal.FindString(ptx); m != "" {
+				t.Errorf("%s %s: PTX has %q", name, c.name, m)
+			}
+			if noPtxas != nil {
+				continue
+			}
+			cubin, use, err := ptxas.Assemble(context.Background(), tgt, ptx)
+			if err != nil {
+				t.Errorf("%s %s: %v", name, c.name, err)
+				continue
+			}
+			if len(cubin) == 0 || len(use) != 1 || use[0].Stack+use[0].SpillLoads+use[0].SpillStores != 0 {
+				t.Errorf("%s %s: ptxas reports %+v, want one kernel without stack or spills", name, c.name, use)
+			}
+		}
+	}
+	if noPtxas != nil {
+		if os.Getenv("QUIRE_REQUIRE_DATA") == "1" {
+			t.Fatal(noPtxas)
+		}
+		t.Skip("PTX is made but not assembled:", noPtxas)
+	}
+}
