@@ -67,8 +67,12 @@ func clip(v json.RawMessage) string {
 
 // integer reads a whole number, 4096 or 4096.0.
 func (f *fields) integer(key string, otherwise int) int {
-	var n json.Number
+	var n json.Number // which would take a number in quotes as well
 	if !f.get(key, "a whole number", &n) {
+		return otherwise
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(f.m[key]), []byte(`"`)) {
+		f.errorf(key, "%s, expected a whole number", clip(f.m[key]))
 		return otherwise
 	}
 	if i, err := strconv.Atoi(string(n)); err == nil {

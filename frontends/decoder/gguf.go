@@ -105,9 +105,6 @@ func (g *gguf) config(fam *Family) Config {
 	}
 	c.Name, _ = g.kv.Text("general.name")
 	c.KVHeads = g.integer("attention.head_count_kv", c.Heads)
-	if v := g.integer("attention.value_length", c.HeadDim); v != c.HeadDim {
-		g.errorf("attention.value_length", "%d, expected the %d of attention.key_length", v, c.HeadDim)
-	}
 	if n := g.integer("expert_count", 0); n != 0 {
 		g.errorf("expert_count", "%d, expected a model without experts", n)
 	}
@@ -127,6 +124,9 @@ func (g *gguf) config(fam *Family) Config {
 	g.rope(&c, fam)
 	g.windows(&c, fam)
 	c.Complete()
+	if v := g.integer("attention.value_length", c.HeadDim); v != c.HeadDim {
+		g.errorf("attention.value_length", "%d, expected the %d elements of a key", v, c.HeadDim)
+	}
 	return c
 }
 
