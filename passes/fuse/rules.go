@@ -179,8 +179,10 @@ func (w *view) closed(l *ir.Value) []*ir.Value {
 func Norms() passes.Pass {
 	return passes.Pass{
 		Name: "fuse.norms",
-		Doc: `A norm takes the gather before it and the residual after it; a norm (and
-a rounding) before a single-row linear moves into the linear that alone reads it.
+		Doc: `Norms join their neighbours.
+
+A norm takes the gather before it and the residual after it. Before a single-row
+linear, a norm (and a rounding) moves into the linear that alone reads it.
 
 Invariants: exact.
 
