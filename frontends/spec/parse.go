@@ -102,6 +102,9 @@ func (p *parser) fieldErrors(err error) {
 
 func (p *parser) mapping(prefix string, m *node) {
 	for _, e := range m.entries {
+		if len(p.errs) == maxErrors {
+			return
+		}
 		p.entry(prefix, e)
 	}
 }

@@ -150,6 +150,10 @@ func (p *parser) finishModel() {
 	}
 	p.unless("rope.base", func() { c.Rope.Base = 10000 })
 	p.unless("window_layers", func() { p.familyWindows(f) })
+	if p.seen("window_layers") && !p.seen("window") {
+		p.errorf("window_layers", "without window, expected a window of some tokens")
+		return
+	}
 	p.listedWindows()
 	if c.Name == "" {
 		base := filepath.Base(s.File)

@@ -10,9 +10,9 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Limits of a spec: the largest example has 1 kB.
+// Limits of a spec: the largest example has 1 kB, and the YAML parser takes quadratic time on some texts.
 const (
-	maxBytes = 64 << 10
+	maxBytes = 16 << 10
 	maxDepth = 8
 )
 
@@ -123,9 +123,12 @@ func convert(n ast.Node, depth int) (*node, error) {
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			at = tokenPos(n.Values[0].Key.GetToken())
+		}
 		return convertMapping(n.Values, at, depth)
 	case *ast.MappingValueNode:
-		return convertMapping([]*ast.MappingValueNode{n}, at, depth)
+		return convertMapping([]*ast.MappingValueNode{n}, tokenPos(n.Key.GetToken()), depth)
 	case *ast.SequenceNode:
 		out := &node{kind: list, pos: at}
 		for _, v := range n.Values {
@@ -149,9 +152,6 @@ func convert(n ast.Node, depth int) (*node, error) {
 
 func convertMapping(values []*ast.MappingValueNode, at pos, depth int) (*node, error) {
 	out := &node{kind: mapping, pos: at}
-	if len(values) > 0 {
-		out.pos = tokenPos(values[0].Key.GetToken())
-	}
 	for _, v := range values {
 		p := tokenPos(v.Key.GetToken())
 		if v.Key.IsMergeKey() {
