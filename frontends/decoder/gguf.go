@@ -195,7 +195,7 @@ func (g *gguf) factors(r *Rope) {
 		g.errs = append(g.errs, &weights.Error{File: g.src.Path, Tensor: t.Name, Msg: fmt.Sprintf(format, a...), Err: err})
 	}
 	if t.Enc != "f32" || len(t.Shape) != 1 || t.Shape[0] > 1<<12 {
-		bad(nil, "%s%v, expected f32[%d]", t.Enc, t.Shape, r.RotaryDim/2)
+		bad(nil, "%s%v, expected a vector of f32, one a rotated pair", t.Enc, t.Shape)
 		return
 	}
 	data := make([]byte, t.Bytes)

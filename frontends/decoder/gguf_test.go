@@ -103,7 +103,7 @@ func TestBadGGUF(t *testing.T) {
 		{"yarn", "qwen3", set("qwen3.rope.scaling.type", "yarn"), `key "qwen3.rope.scaling.type": "yarn", expected none or linear`},
 		{"value length", "llama31", set("llama.attention.value_length", uint32(16)), `16, expected the 32 elements of a key`},
 		{"longrope", "phi3", func(f *ggufFile) { f.add("rope_factors_long.weight", 8) }, `tensor "rope_factors_long.weight": longrope scaling`},
-		{"factors shape", "llama31", func(f *ggufFile) { f.tensor("rope_freqs.weight").Shape = []int64{4, 4} }, `tensor "rope_freqs.weight": f32[4 4], expected f32[`},
+		{"factors shape", "llama31", func(f *ggufFile) { f.tensor("rope_freqs.weight").Shape = []int64{4, 4} }, `tensor "rope_freqs.weight": f32[4 4], expected a vector of f32`},
 		{"factors count", "llama31", func(f *ggufFile) { f.drop("rope_freqs.weight"); f.add("rope_freqs.weight", 8) }, `rope.factors": 8 factors, expected 16`},
 		{"factors 0", "llama31", func(f *ggufFile) { clear(f.tensor("rope_freqs.weight").Data) }, `factor 0 is 0, expected a number above 0`},
 		{"window pattern", "gemma3", set("gemma3.attention.sliding_window_pattern", []bool{true}), `1 layers, expected the 7 of block_count`},
