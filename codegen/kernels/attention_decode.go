@@ -1,3 +1,183 @@
 package kernels
 
-// Attention (decode): rows x kv heads x splits over a paged cache.
+import (
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// attentionDecode streams one split of one row's cache for one kv head: every key and
+// value is loaded, and widened, once for all queries of the group. 4 dim tokens bytes
+// move from a float16 cache, 4 dim tokens group operations are done: memory bound.
+//
+//	scratch  scores [group][span], queries * Scale [group][dim], alpha [group]
+//	part     of the item: [group] of (max, sum, 14 unused, values [dim])
+func attentionDecode(p work.Attention) kernel.Body {
+	return kernel.Body{
+		Main: func(k *kernel.Kernel) { decoder{newAttn(k, p)}.item() },
+		Last: func(k *kernel.Kernel) { decoder{newAttn(k, p)}.merge() },
+	}
+}
+
+type decoder struct{ attn }
+
+// partHead is the size in floats of a query's share of a part before its values.
+const partHead = 16
+
+func (d decoder) stride() int { return partHead + d.p.Dim }
+
+func (d decoder) part(item kernel.I64) kernel.Ptr[kernel.F32] {
+	return kernel.Arg[kernel.F32](d.k, "part").At(item.Times(d.p.PartFloats()))
+}
+
+func (d decoder) splits() kernel.I64 {
+	return d.k.Dim("C").Plus(int64(d.p.Split - 1)).Over(int64(d.p.Split)).Max(d.k.Int(1))
+}
+
+func (d decoder) scores() kernel.Ptr[kernel.F32] { return kernel.Scratch[kernel.F32](d.k, 0) }
+func (d decoder) queries() kernel.Ptr[kernel.F32] {
+	return kernel.Scratch[kernel.F32](d.k, up64(int64(4*d.group*d.p.Page)))
+}
+func (d decoder) alpha() kernel.Ptr[kernel.F32] {
+	return d.queries().Byte(d.k.Int(up64(int64(4 * d.group * d.p.Dim))))
+}
+
+func (d decoder) item() {
+	k, p := d.k, d.p
+	splits := d.splits()
+	split, gh := k.Item().Rem(splits), k.Item().Div(splits)
+	h, n := gh.Modulo(int64(p.KVHeads)), gh.Over(int64(p.KVHeads))
+	slot, i := cacheIndex(k, n)
+	from := split.Times(int64(p.Split))
+	to := from.Plus(int64(p.Split)).Min(i.Plus(1))
+	kernel.When(k, from.Lt(to), func() {
+		part := d.part(k.Item())
+		d.start(n, h, part)
+		first, end := from.Over(int64(d.span)), to.Plus(int64(d.span-1)).Over(int64(d.span))
+		kernel.Each(k, first, end, 1, func(s kernel.I64) {
+			kernel.When(k, d.visible(s, i, i), func() {
+				next := d.at(slot, h, s.Plus(1).Min(end.Plus(-1)))
+				d.add(d.at(slot, h, s), next, s.Times(int64(d.span)), i, part)
+			})
+		})
+	})
+}
+
+// start scales the queries and empties the part.
+func (d decoder) start(n, h kernel.I64, part kernel.Ptr[kernel.F32]) {
+	k, dim := d.k, int64(d.p.Dim)
+	q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(d.p.Heads)).Add(h.Times(int64(d.group))).Times(dim))
+	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
+		at := part.At(g.Times(int64(d.stride())))
+		kernel.StoreF32(at, k.Float(lowest))
+		kernel.StoreF32(at.Plus(1), k.Float(0))
+		kernel.Each(k, k.Int(0), k.Int(dim), layout.Lanes, func(i kernel.I64) {
+			kernel.StoreVec(d.queries().At(g.Times(dim).Add(i)), kernel.LoadVec(q.At(g.Times(dim).Add(i))).Scale(d.p.Scale))
+			kernel.StoreVec(at.Plus(partHead).At(i), k.Vec(0))
+		})
+	})
+}
+
+// add takes the span that starts at a token. While it reads the keys it asks for the
+// values, and then for the next span's keys.
+func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel.F32]) {
+	k, p := d.k, d.p
+	d.eachTile(d.span/layout.Lanes, func(t tile) {
+		m := product{k: k, enc: p.CacheEnc, a: d.queries().Plus(int64(t.g * p.Dim)), lda: p.Dim,
+			b: b.keys.At(t.at.Times(d.size)), ldb: p.Page, rows: t.rows, vecs: t.vecs, each: d.ahead(b.values, t, d.span)}
+		for j, c := range m.run(k.Int(int64(p.Dim)), true, k.Zeros(t.rows*t.vecs)) {
+			kernel.StoreVec(t.element(d.scores(), j, d.span), c)
+		}
+	})
+	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
+		at := part.At(g.Times(int64(d.stride())))
+		d.softmax(d.scores().At(g.Times(int64(d.span))), token, i, state{at, at.Plus(1), d.alpha().At(g)})
+	})
+	count := i.Plus(1).Sub(token).Min(k.Int(int64(d.span)))
+	d.eachTile(p.Dim/layout.Lanes, func(t tile) {
+		m := product{k: k, enc: p.CacheEnc, a: d.scores().Plus(int64(t.g * d.span)), lda: d.span,
+			b: b.values.At(t.at.Times(d.size)), ldb: p.Dim, rows: t.rows, vecs: t.vecs}
+		if d.span == p.Page {
+			m.each = d.ahead(next.keys, t, p.Dim)
+		}
+		c := make([]kernel.Vec, t.rows*t.vecs)
+		for j := range c {
+			alpha := kernel.LoadF32(d.alpha().Plus(int64(t.g + j/t.vecs))).Splat()
+			c[j] = kernel.LoadVec(t.element(part.Plus(partHead), j, d.stride())).Mul(alpha)
+		}
+		for j, c := range m.run(count, false, c) {
+			kernel.StoreVec(t.element(part.Plus(partHead), j, d.stride()), c)
+		}
+	})
+}
+
+// tile is rows of queries from g on, times vecs vectors from column at on.
+type tile struct {
+	g, rows, vecs int
+	at            kernel.I64
+	first         bool // of those that read the same columns
+}
+
+// element is where a tile's j-th accumulator lies in rows of stride floats.
+func (t tile) element(p kernel.Ptr[kernel.F32], j, stride int) kernel.Ptr[kernel.F32] {
+	return p.Plus(int64((t.g+j/t.vecs)*stride + layout.Lanes*(j%t.vecs))).At(t.at)
+}
+
+// eachTile covers all queries of the group times all vectors.
+func (d decoder) eachTile(all int, f func(t tile)) {
+	var sizes []int
+	for n := 1; n <= d.group; n++ {
+		sizes = append(sizes, (d.group+n-1)/n)
+	}
+	rows, vecs := tiling(d.k.Target(), sizes, all)
+	for g := 0; g < d.group; g += rows {
+		kernel.Each(d.k, d.k.Int(0), d.k.Int(int64(all*layout.Lanes)), int64(vecs*layout.Lanes), func(at kernel.I64) {
+			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at, first: g == 0})
+		})
+	}
+}
+
+// ahead asks for the same columns of rows of width elements elsewhere.
+func (d decoder) ahead(p kernel.Ptr[kernel.U8], t tile, width int) func(i kernel.I64, turns int64) {
+	if !t.first {
+		return nil
+	}
+	return func(i kernel.I64, turns int64) {
+		at := p.At(i.Times(int64(width)).Add(t.at).Times(d.size))
+		for u := range turns {
+			for b := int64(0); b < int64(t.vecs*layout.Lanes)*d.size; b += 64 {
+				kernel.Prefetch(at.Plus(u*int64(width)*d.size + b))
+			}
+		}
+	}
+}
+
+// merge combines the splits of a row's kv head, in their order.
+func (d decoder) merge() {
+	k, p := d.k, d.p
+	gh := k.Item()
+	n, h := gh.Over(int64(p.KVHeads)), gh.Modulo(int64(p.KVHeads))
+	_, i := cacheIndex(k, n)
+	used := i.Over(int64(p.Split)).Plus(1)
+	part := d.part(gh.Mul(d.splits()))
+	o := kernel.Arg[kernel.F32](k, "o").At(n.Times(int64(p.Heads)).Add(h.Times(int64(d.group))).Times(int64(p.Dim)))
+	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
+		q := part.At(g.Times(int64(d.stride())))
+		at := func(s kernel.I64) kernel.Ptr[kernel.F32] { return q.At(s.Times(p.PartFloats())) }
+		top := kernel.For(k, k.Int(0), used, 1, []kernel.F32{k.Float(lowest)}, func(s kernel.I64, c []kernel.F32) []kernel.F32 {
+			return []kernel.F32{c[0].Max(kernel.LoadF32(at(s)))}
+		})[0]
+		sum := kernel.For(k, k.Int(0), used, 1, []kernel.F32{k.Float(0)}, func(s kernel.I64, c []kernel.F32) []kernel.F32 {
+			w := expDown(kernel.LoadF32(at(s)).Sub(top).Splat(), k).Lane(0)
+			kernel.StoreF32(at(s).Plus(2), w)
+			return []kernel.F32{w.FMA(kernel.LoadF32(at(s).Plus(1)), c[0])}
+		})[0].Splat()
+		kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), layout.Lanes, func(x kernel.I64) {
+			v := kernel.For(k, k.Int(0), used, 1, k.Zeros(1), func(s kernel.I64, c []kernel.Vec) []kernel.Vec {
+				w := kernel.LoadF32(at(s).Plus(2)).Splat()
+				return []kernel.Vec{w.FMA(kernel.LoadVec(at(s).Plus(partHead).At(x)), c[0])}
+			})[0]
+			kernel.StoreVec(o.At(g.Times(int64(p.Dim)).Add(x)), v.Div(sum))
+		})
+	})
+}

@@ -32,6 +32,10 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { reduce(k, p) }}, nil
 	case work.Round:
 		return kernel.Body{Main: func(k *kernel.Kernel) { round(k, p) }}, nil
+	case work.Attention:
+		if p.Phase == work.Decode {
+			return attentionDecode(p), nil
+		}
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:

@@ -1,0 +1,222 @@
+package kernels
+
+import (
+	"math"
+
+	"quire/codegen/kernel"
+	"quire/ir/target"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// attn is what both phases of attention share. Tokens are taken a span at a time: a whole
+// page, or an even part of a long one. A span of keys is a matrix [dim][tokens], one of
+// values [tokens][dim], so both products of attention are row-major C += A * B with lanes
+// along B's rows (product).
+//
+// Softmax runs online: with each span the maximum m grows, and what was summed before it
+// is scaled by alpha = exp(old m - new m).
+type attn struct {
+	k     *kernel.Kernel
+	p     work.Attention
+	group int // queries that share a key
+	span  int // tokens taken at once
+	size  int64
+}
+
+// lowest stands for the maximum of nothing: finite, so that differences are never NaN.
+const lowest = -1e30
+
+func newAttn(k *kernel.Kernel, p work.Attention) attn {
+	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, size: 4}
+	if p.CacheEnc != layout.F32 {
+		a.size = 2
+	}
+	for a.span = 64; p.Page%a.span != 0; {
+		a.span -= layout.Lanes
+	}
+	return a
+}
+
+// spanAt is where the keys and values of a span of one kv head lie.
+type spanAt struct{ keys, values kernel.Ptr[kernel.U8] }
+
+func (a attn) at(slot, h, span kernel.I64) spanAt {
+	p, token := a.p, span.Times(int64(a.span))
+	page := physical(a.k, slot, token.Over(int64(p.Page)))
+	in := token.Modulo(int64(p.Page))
+	bytes := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)
+	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(int64(p.Dim*p.Page) * a.size)))
+	return spanAt{
+		keys:   head.At(in.Times(a.size)),
+		values: head.At(in.Times(int64(p.Dim) * a.size)).Plus(bytes / 2),
+	}
+}
+
+// visible says whether any row from index first to last sees any token of a span. It is
+// also the promise that the span's page is there.
+func (a attn) visible(span, first, last kernel.I64) kernel.Bool {
+	start := span.Times(int64(a.span))
+	ok := start.Le(last)
+	if a.p.Window > 0 {
+		in := first.Plus(int64(-a.p.Window)).Lt(start.Plus(int64(a.span - 1)))
+		if a.p.Sink > 0 {
+			in = in.Or(start.Lt(a.k.Int(int64(a.p.Sink))))
+		}
+		ok = ok.And(in)
+	}
+	return ok
+}
+
+// sees is the mask of 16 tokens from one on for the row at index i.
+func (a attn) sees(token, i kernel.I64) kernel.Mask {
+	k := a.k
+	j := token.I32().Splat().Add(k.Iota())
+	m := j.Lt(i.Plus(1).I32().Splat())
+	if a.p.Window > 0 {
+		in := i.Plus(int64(-a.p.Window)).I32().Splat().Lt(j)
+		if a.p.Sink > 0 {
+			in = in.Or(j.Lt(k.VecI(int32(a.p.Sink))))
+		}
+		m = m.And(in)
+	}
+	return m
+}
+
+// state is a query's softmax so far, and the factor for what was summed before this span.
+type state struct{ max, sum, alpha kernel.Ptr[kernel.F32] }
+
+// softmax turns a span's scores of one query into weights, in place. Scores of tokens that
+// the row at index i does not see may be anything, NaN too: they become 0.
+func (a attn) softmax(scores kernel.Ptr[kernel.F32], token, i kernel.I64, st state) {
+	k := a.k
+	vs := make([]kernel.Vec, a.span/layout.Lanes)
+	old := kernel.LoadF32(st.max)
+	top := old.Splat()
+	for j := range vs {
+		v := kernel.LoadVec(scores.Plus(int64(layout.Lanes * j)))
+		if a.p.Softcap > 0 {
+			v = softcap(v, a.p.Softcap, k)
+		}
+		vs[j] = a.sees(token.Plus(int64(layout.Lanes*j)), i).Select(v, k.Vec(float32(math.Inf(-1))))
+		top = vs[j].Max(top)
+	}
+	now := top.ReduceMax()
+	sum := k.Vec(0)
+	for j, v := range vs {
+		e := expDown(v.Sub(now.Splat()), k)
+		kernel.StoreVec(scores.Plus(int64(layout.Lanes*j)), e)
+		sum = sum.Add(e)
+	}
+	alpha := expDown(old.Sub(now).Splat(), k).Lane(0)
+	kernel.StoreF32(st.max, now)
+	kernel.StoreF32(st.sum, kernel.LoadF32(st.sum).FMA(alpha, sum.ReduceAdd()))
+	kernel.StoreF32(st.alpha, alpha)
+}
+
+// expDown is exp for x <= 0: 0 below -86, else to about one unit in the last place. It
+// adds n to the exponent of the polynomial, which is near 1.
+func expDown(x kernel.Vec, k *kernel.Kernel) kernel.Vec {
+	const magic = 3 << 22 // its sum with a small number has that number's integer in the low bits
+	low := k.Vec(-86)
+	c := low.Max(x)
+	t := c.FMA(k.Vec(1.44269504088896341), k.Vec(magic))
+	n := t.Sub(k.Vec(magic))
+	r := n.FMA(k.Vec(-0.693359375), c)
+	r = n.FMA(k.Vec(2.12194440e-4), r)
+	p := k.Vec(1.9875691500e-4)
+	for _, a := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
+		p = p.FMA(r, k.Vec(a))
+	}
+	p = p.FMA(r.Mul(r), r).Add(k.Vec(1))
+	y := p.Bits().Add(t.Bits().Shl(23)).Float()
+	return low.Gt(x).Select(k.Vec(0), y)
+}
+
+// product is a tile of C = C0 + A * B: rows of A are broadcast, rows of B are vectors in
+// the cache's encoding.
+type product struct {
+	k    *kernel.Kernel
+	enc  layout.Enc
+	a    kernel.Ptr[kernel.F32]
+	lda  int
+	b    kernel.Ptr[kernel.U8]
+	ldb  int
+	rows int
+	vecs int
+	// each, if any, is told of every turn that comes: it asks for memory ahead of time.
+	each func(i kernel.I64, turns int64)
+}
+
+const unroll = 4
+
+// run adds depth products to c: rows x vecs accumulators, row by row.
+func (p product) run(depth kernel.I64, whole bool, c []kernel.Vec) []kernel.Vec {
+	k := p.k
+	turn := func(i kernel.I64, c []kernel.Vec, n int64) []kernel.Vec {
+		c = append([]kernel.Vec(nil), c...)
+		if p.each != nil {
+			p.each(i, n)
+		}
+		a, b := p.a.At(i), p.b.At(i.Times(int64(p.ldb)*encSize(p.enc)))
+		for u := range n {
+			bs := make([]kernel.Vec, p.vecs)
+			for v := range bs {
+				bs[v] = loadEnc(p.enc, b.Plus((u*int64(p.ldb)+int64(layout.Lanes*v))*encSize(p.enc)))
+			}
+			for r := range p.rows {
+				x := kernel.LoadF32(a.Plus(int64(r*p.lda) + u)).Splat()
+				for v := range bs {
+					c[r*p.vecs+v] = bs[v].FMA(x, c[r*p.vecs+v])
+				}
+			}
+		}
+		return c
+	}
+	most := depth
+	if !whole {
+		most = depth.Over(unroll).Times(unroll)
+	}
+	c = kernel.For(k, k.Int(0), most, unroll, c, func(i kernel.I64, c []kernel.Vec) []kernel.Vec { return turn(i, c, unroll) })
+	if whole {
+		return c
+	}
+	return kernel.For(k, most, depth, 1, c, func(i kernel.I64, c []kernel.Vec) []kernel.Vec { return turn(i, c, 1) })
+}
+
+func encSize(e layout.Enc) int64 {
+	if e == layout.F32 {
+		return 4
+	}
+	return 2
+}
+
+func loadEnc(e layout.Enc, p kernel.Ptr[kernel.U8]) kernel.Vec {
+	switch e {
+	case layout.F16:
+		return kernel.LoadHalfs(kernel.As[kernel.F16](p))
+	case layout.BF16:
+		return kernel.LoadBF16s(kernel.As[kernel.BF16](p))
+	}
+	return kernel.LoadVec(kernel.As[kernel.F32](p))
+}
+
+// tiling picks the tile of a product, rows x vecs accumulators that stay in registers
+// beside a row of B and a broadcast: rows among the candidates, vecs a divisor of all.
+func tiling(t target.Target, rows []int, all int) (r, v int) {
+	per := 64 / t.VectorBytes // machine registers of a Vec
+	best := -1.0
+	for _, tr := range rows {
+		for tv := 1; tv <= all; tv++ {
+			if all%tv != 0 || (tr+1)*tv*per+1 > t.Registers {
+				continue
+			}
+			// Multiply-adds for each load; fewer accumulators than 8 wait for each other.
+			score := float64(tr*tv) / float64(tr+tv) * min(1, float64(tr*tv*per)/8)
+			if score > best {
+				best, r, v = score, tr, tv
+			}
+		}
+	}
+	return r, v
+}

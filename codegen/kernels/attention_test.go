@@ -1,0 +1,286 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// slotRows is a slot of a step: tokens that it has cached, and its new rows.
+type slotRows struct{ cached, rows int }
+
+// kvStep is a step over a paged cache, with the float64 keys and values it was filled with.
+type kvStep struct {
+	p                       work.Attention
+	d                       work.Dims
+	slots                   []slotRows
+	q, o                    []float32
+	cache                   []byte
+	rowSlot, start, l, page []int32
+	keys, values            [][]float64 // by slot: [token][kv head][dim]
+}
+
+func encode(e layout.Enc, b []byte, x float32) float64 {
+	switch e {
+	case layout.F16:
+		h := half(x)
+		b[0], b[1] = byte(h), byte(h>>8)
+		return unhalf(h)
+	case layout.BF16:
+		h := bf16(x)
+		b[0], b[1] = byte(h), byte(h>>8)
+		return float64(math.Float32frombits(uint32(h) << 16))
+	}
+	w := math.Float32bits(x)
+	b[0], b[1], b[2], b[3] = byte(w), byte(w>>8), byte(w>>16), byte(w>>24)
+	return float64(x)
+}
+
+// half rounds a normal number of moderate size to float16, towards zero.
+func half(x float32) uint16 {
+	w := math.Float32bits(x)
+	e := int(w>>23&255) - 112
+	if e <= 0 {
+		return 0
+	}
+	return uint16(w>>16&0x8000) | uint16(e)<<10 | uint16(w>>13&0x3ff)
+}
+
+func unhalf(h uint16) float64 {
+	if h&0x7fff == 0 {
+		return 0
+	}
+	return float64(math.Float32frombits(uint32(h&0x8000)<<16 | (uint32(h>>10&31)+112)<<23 | uint32(h&0x3ff)<<13))
+}
+
+// newKVStep fills a cache: pages in random order; all else, freed pages too, is NaN.
+func newKVStep(t testing.TB, p work.Attention, slots []slotRows) *kvStep {
+	s := &kvStep{p: p, slots: slots}
+	for _, r := range slots {
+		s.d.N += int64(r.rows)
+		s.d.C = max(s.d.C, int64(r.cached+r.rows))
+	}
+	s.d.S = int64(len(slots))
+	s.d.P = (s.d.C+int64(p.Page)-1)/int64(p.Page) + 1
+	n := int(s.d.N)
+	s.q, s.o = random(t, n*p.Heads*p.Dim, 1.5), poison(alloc[float32](t, (n+1)*p.Heads*p.Dim))
+	s.rowSlot, s.start, s.l = alloc[int32](t, n), alloc[int32](t, len(slots)), alloc[int32](t, len(slots))
+	s.page = alloc[int32](t, int(s.d.S*s.d.P))
+	size := 4
+	if p.CacheEnc != layout.F32 {
+		size = 2
+	}
+	bytes := int(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc))
+	physical := rand.Perm(len(slots) * int(s.d.P))
+	s.cache = alloc[byte](t, bytes*len(physical))
+	for i := range s.cache {
+		s.cache[i] = 0xff
+	}
+	row := 0
+	for i, r := range slots {
+		s.start[i], s.l[i] = int32(row), int32(r.cached)
+		for range r.rows {
+			s.rowSlot[row] = int32(i)
+			row++
+		}
+		keys, values := make([]float64, 0), make([]float64, 0)
+		table := s.page[i*int(s.d.P):][:s.d.P]
+		for j := range table {
+			table[j] = -1
+		}
+		for tok := range r.cached + r.rows {
+			lp := tok / p.Page
+			seen := p.Window == 0 || lp*p.Page < p.Sink || (lp+1)*p.Page > r.cached-p.Window+1
+			if seen && table[lp] < 0 {
+				table[lp] = int32(physical[0])
+				physical = physical[1:]
+			}
+			for h := range p.KVHeads {
+				for x := range p.Dim {
+					kf, vf := float32(rand.NormFloat64()), float32(rand.NormFloat64())
+					b := make([]byte, 4)
+					kd := encode(p.CacheEnc, b, kf)
+					if seen {
+						copy(s.cache[int(table[lp])*bytes+((h*p.Dim+x)*p.Page+tok%p.Page)*size:][:size], b)
+					}
+					vd := encode(p.CacheEnc, b, vf)
+					if seen {
+						copy(s.cache[int(table[lp])*bytes+bytes/2+((h*p.Page+tok%p.Page)*p.Dim+x)*size:][:size], b)
+					}
+					keys, values = append(keys, kd), append(values, vd)
+				}
+			}
+		}
+		s.keys, s.values = append(s.keys, keys), append(s.values, values)
+	}
+	return s
+}
+
+func (s *kvStep) operands() map[string]uintptr {
+	return map[string]uintptr{"q": addr(s.q), "o": addr(s.o), "cache": addr(s.cache), "row_slot": addr(s.rowSlot),
+		"slot_start": addr(s.start), "slot_len": addr(s.l), "pages": addr(s.page)}
+}
+
+// want is the output of a row's head.
+func (s *kvStep) want(n, head int) []float64 {
+	p, slot := s.p, s.rowSlot[n]
+	i := int(s.l[slot]) + n - int(s.start[slot])
+	h := head / (p.Heads / p.KVHeads)
+	q := s.q[(n*p.Heads+head)*p.Dim:][:p.Dim]
+	scores, top := make([]float64, i+1), math.Inf(-1)
+	for j := range scores {
+		scores[j] = math.Inf(-1)
+		if p.Window > 0 && i-j >= p.Window && j >= p.Sink {
+			continue
+		}
+		dot := 0.0
+		for x, v := range s.keys[slot][(j*p.KVHeads+h)*p.Dim:][:p.Dim] {
+			dot += v * float64(q[x])
+		}
+		dot *= float64(p.Scale)
+		if c := float64(p.Softcap); c > 0 {
+			dot = c * math.Tanh(dot/c)
+		}
+		scores[j], top = dot, max(top, dot)
+	}
+	out, sum := make([]float64, p.Dim), 0.0
+	for j, x := range scores {
+		w := math.Exp(x - top)
+		sum += w
+		for x, v := range s.values[slot][(j*p.KVHeads+h)*p.Dim:][:p.Dim] {
+			out[x] += w * v
+		}
+	}
+	for x := range out {
+		out[x] /= sum
+	}
+	return out
+}
+
+func (s *kvStep) check(t *testing.T, name string) {
+	t.Helper()
+	p := s.p
+	for n := range int(s.d.N) {
+		for head := range p.Heads {
+			close32(t, fmt.Sprintf("%s %s slots %v row %d head %d", name, p.Key(), s.slots, n, head),
+				s.o[(n*p.Heads+head)*p.Dim:][:p.Dim], s.want(n, head), 4e-6)
+			if t.Failed() {
+				t.FailNow()
+			}
+		}
+	}
+	for _, v := range s.o[int(s.d.N)*p.Heads*p.Dim:] {
+		if v == v {
+			t.Fatalf("%s %s: wrote beyond its rows", name, p.Key())
+		}
+	}
+}
+
+// attentions are shapes that both phases are held to.
+var attentions = []work.Attention{
+	{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64},
+	{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F32, Page: 64},
+	{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: layout.BF16, Page: 64, Softcap: 5},
+	{Heads: 2, KVHeads: 2, Dim: 16, CacheEnc: layout.F32, Page: 16, Window: 21},
+	{Heads: 7, KVHeads: 1, Dim: 80, CacheEnc: layout.F16, Page: 32, Window: 40, Sink: 3},
+	{Heads: 16, KVHeads: 1, Dim: 48, CacheEnc: layout.F16, Page: 48, Window: 1},
+	{Heads: 10, KVHeads: 2, Dim: 256, CacheEnc: layout.BF16, Page: 128, Window: 100, Sink: 64, Softcap: 30},
+	{Heads: 6, KVHeads: 1, Dim: 112, CacheEnc: layout.F32, Page: 80},
+}
+
+func testAttention(t *testing.T, phase work.Phase, batches [][]slotRows) {
+	for _, tgt := range targets(t) {
+		var ps []work.Params
+		for _, p := range attentions {
+			p.Phase, p.Scale = phase, float32(1/math.Sqrt(float64(p.Dim)))
+			if phase == work.Decode {
+				p.Split = 2 * p.Page
+			}
+			ps = append(ps, p)
+		}
+		l := open(t, tgt, ps...)
+		for i := range ps {
+			for _, b := range batches {
+				s := newKVStep(t, ps[i].(work.Attention), b)
+				la := l.bind(t, i, ps[i], s.d, s.operands())
+				la.run(3)
+				s.check(t, tgt.Name)
+				before := append([]float32(nil), s.o...)
+				poison(s.o)
+				la.run(1)
+				for j, v := range s.o {
+					if math.Float32bits(v) != math.Float32bits(before[j]) && v == v {
+						t.Fatalf("%s %s: value %d is %v, then %v in other chunks", tgt.Name, ps[i].Key(), j, before[j], v)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestAttentionDecode(t *testing.T) {
+	testAttention(t, work.Decode, [][]slotRows{
+		{{0, 1}},
+		{{63, 1}, {0, 1}, {64, 1}, {200, 1}},
+		{{127, 3}, {300, 2}},
+	})
+}
+
+// attentionBench is a step of rows new tokens on a slot that has cached others.
+func attentionBench(b *testing.B, l lib, i int, p work.Attention, s slotRows) *launch {
+	d := work.Dims{N: int64(s.rows), S: 1, C: int64(s.cached + s.rows)}
+	d.P = (d.C + int64(p.Page) - 1) / int64(p.Page)
+	cache := alloc[byte](b, int(d.P*work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)))
+	for j := 1; j < len(cache); j += 2 {
+		cache[j] = 0x30 + byte(j)&7
+	}
+	pages, one := alloc[int32](b, int(d.P)), alloc[int32](b, s.rows)
+	for j := range pages {
+		pages[j] = int32(j)
+	}
+	l32 := alloc[int32](b, 1)
+	l32[0] = int32(s.cached)
+	q, o := random(b, s.rows*p.Heads*p.Dim, 1), alloc[float32](b, s.rows*p.Heads*p.Dim)
+	return l.bind(b, i, p, d, map[string]uintptr{"q": addr(q), "o": addr(o), "cache": addr(cache), "row_slot": addr(one),
+		"slot_start": addr(one), "slot_len": addr(l32), "pages": addr(pages)})
+}
+
+var benchShapes = []struct {
+	name string
+	p    work.Attention
+}{
+	{"smol", work.Attention{Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, Page: 64}},
+	{"llama", work.Attention{Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.09, Page: 64}},
+	{"qwen05", work.Attention{Heads: 14, KVHeads: 2, Dim: 64, Scale: 0.125, Page: 64}},
+}
+
+// BenchmarkAttentionDecode streams the caches of 30 layers, so that none stays in a
+// cache, on one core: MB/s of keys and values.
+func BenchmarkAttentionDecode(b *testing.B) {
+	for _, tgt := range targets(b) {
+		for _, s := range benchShapes {
+			for _, e := range []layout.Enc{layout.F16, layout.F32, layout.BF16} {
+				b.Run(fmt.Sprintf("%.14s/%s/%s", tgt.Name, s.name, e), func(b *testing.B) {
+					p := s.p
+					p.Phase, p.CacheEnc, p.Split = work.Decode, e, 512
+					l := open(b, tgt, p)
+					const depth, layers = 6000, 10
+					var las []*launch
+					for range layers {
+						las = append(las, attentionBench(b, l, 0, p, slotRows{depth - 1, 1}))
+					}
+					b.SetBytes(work.PageBytes(p.KVHeads, p.Dim, depth, e) * layers)
+					for b.Loop() {
+						for _, la := range las {
+							la.run(1)
+						}
+					}
+				})
+			}
+		}
+	}
+}
