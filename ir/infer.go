@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"math"
+	"reflect"
 
 	"quire/ir/types"
 )
@@ -17,7 +18,7 @@ func Infer(m *Module, op Op, attrs Attrs, args []*Value) (t types.Type, err erro
 	if err := checkArity(info, len(args)); err != nil {
 		return types.Type{}, err
 	}
-	if fmt.Sprintf("%T", info.Attrs) != fmt.Sprintf("%T", attrs) {
+	if reflect.TypeOf(info.Attrs) != reflect.TypeOf(attrs) {
 		return types.Type{}, fmt.Errorf("%s has attributes %T, expected %T", info.Name, attrs, info.Attrs)
 	}
 	c := &inferCtx{m: m, attrs: attrs, args: args}

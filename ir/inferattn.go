@@ -76,7 +76,7 @@ func inferAttention(c *inferCtx) types.Type {
 	q, decl, seq, a := c.float(0, 3), c.cache(1), c.rows(2), c.attrs.(AttentionAttrs)
 	c.same("rows of q", seq.Shape[0], q.Shape[0])
 	c.same("head size of q", types.Const(int64(decl.Dim)), q.Last())
-	if h := c.constant("heads of q", q.Shape[1]); h%int64(decl.Heads) != 0 {
+	if h := c.constant("heads of q", q.Shape[1]); decl.Heads <= 0 || h%int64(decl.Heads) != 0 {
 		c.failf("%d query heads on %d KV heads, expected a multiple", h, decl.Heads)
 	}
 	positive(c, "scale", a.Scale)

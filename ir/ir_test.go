@@ -9,7 +9,7 @@ import (
 )
 
 // layer builds one decoder layer with embedding and head.
-func layer(t *testing.T) *Module {
+func layer(t testing.TB) *Module {
 	t.Helper()
 	b := NewBuilder("tiny")
 	n := b.Dim("N", Launch, 0, 64)

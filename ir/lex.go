@@ -7,8 +7,9 @@ import (
 
 // Limits of text, so that hostile input costs little.
 const (
-	maxWord  = 256 // bytes of one identifier
-	maxDepth = 32  // nesting of attribute literals
+	maxWord  = 256   // bytes of one identifier
+	maxDepth = 32    // nesting of attribute literals
+	maxDecls = 16384 // dims, tables, caches: each kind
 )
 
 // SyntaxError is one error in IR text.
@@ -23,10 +24,21 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.Pos.File, e.Pos.Line, e.Pos.Col, e.Msg)
 }
 
-// Caret returns the offending line with a caret under the column.
+// caretWidth is how much of a long line Caret shows before and after the column.
+const caretWidth = 100
+
+// Caret returns the offending line with a caret under the column; of a long line,
+// the part around the column. Control bytes are shown as blanks.
 func (e *SyntaxError) Caret() string {
-	col := max(e.Pos.Col-1, 0)
-	return e.Line + "\n" + strings.Repeat(" ", min(col, len(e.Line))) + "^"
+	col := min(max(e.Pos.Col-1, 0), len(e.Line))
+	start, end := max(col-caretWidth, 0), min(col+caretWidth, len(e.Line))
+	line := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(e.Line[start:end], "?"))
+	return line + "\n" + strings.Repeat(" ", col-start) + "^"
 }
 
 // lexer reads words and punctuation of IR text.
@@ -78,6 +90,12 @@ func (l *lexer) peek() byte {
 	return l.src[l.i]
 }
 
+// atEnd reports whether nothing significant is left.
+func (l *lexer) atEnd() bool {
+	l.skip()
+	return l.i >= len(l.src)
+}
+
 // is reports whether the text continues with s.
 func (l *lexer) is(s string) bool {
 	l.skip()
@@ -102,10 +120,10 @@ func (l *lexer) expect(s string) {
 
 // saw describes the next token.
 func (l *lexer) saw() string {
-	c := l.peek()
-	if c == 0 {
+	if l.atEnd() {
 		return "the end of the text"
 	}
+	c := l.peek()
 	j := l.i + 1
 	for isWordByte(c, false) && j < len(l.src) && isWordByte(l.src[j], false) {
 		j++

@@ -12,16 +12,14 @@ import (
 // Parse reads a module. The error is a *SyntaxError with file, line and column;
 // types are taken as written: Verify infers them again and compares.
 func Parse(file, text string) (m *Module, err error) {
-	p := &parser{lexer: lexer{file: file, src: text, line: 1}, m: &Module{}}
+	p := &parser{lexer: lexer{file: file, src: text, line: 1}, m: &Module{}, weights: map[string]*Weight{}}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(*SyntaxError)
 			if !ok {
 				panic(r)
 			}
-			if lines := strings.Split(text, "\n"); e.Pos.Line <= len(lines) {
-				e.Line = lines[e.Pos.Line-1]
-			}
+			e.Line = lineAt(text, e.Pos.Line)
 			m, err = nil, e
 		}
 	}()
@@ -29,19 +27,29 @@ func Parse(file, text string) (m *Module, err error) {
 	return p.m, nil
 }
 
+// lineAt returns the n-th line of a text, from 1.
+func lineAt(text string, n int) string {
+	for ; n > 1; n-- {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
 type parser struct {
 	lexer
-	m      *Module
-	f      *Func
-	values map[string]*Value
+	m       *Module
+	f       *Func
+	values  map[string]*Value
+	weights map[string]*Weight // the first of each name
 }
 
 func (p *parser) module() {
 	for {
-		pos := p.pos()
-		if p.peek() == 0 {
+		if p.atEnd() {
 			return
 		}
+		pos := p.pos()
 		switch word := p.word("a declaration"); word {
 		case "module":
 			name, err := strconv.Unquote(p.quoted())
@@ -88,6 +96,13 @@ func (p *parser) integer() int64 {
 	return n
 }
 
+// capped bounds the declarations that are found by walking their list.
+func (p *parser) capped(what string, n int) {
+	if n >= maxDecls {
+		p.failHere("more than %d %s", maxDecls, what)
+	}
+}
+
 func (p *parser) dim() {
 	d := &DimDecl{Name: p.word("a symbol")}
 	pos := p.pos()
@@ -100,6 +115,7 @@ func (p *parser) dim() {
 	d.Range.Min = p.integer()
 	p.expect("..")
 	d.Range.Max = p.integer()
+	p.capped("dims", len(p.m.Dims))
 	p.m.Dims = append(p.m.Dims, d)
 }
 
@@ -108,6 +124,7 @@ func (p *parser) table() {
 	var a tableText
 	p.attributes(reflect.ValueOf(&a))
 	t.Page, t.Summary, t.Sink, t.Recent = a.Page, a.Summary, a.Sink, a.Recent
+	p.capped("tables", len(p.m.Tables))
 	p.m.Tables = append(p.m.Tables, t)
 }
 
@@ -126,6 +143,7 @@ func (p *parser) cache() {
 	p.expect("on")
 	c.Table = p.global()
 	c.Layout = p.layout()
+	p.capped("caches", len(p.m.Caches))
 	p.m.Caches = append(p.m.Caches, c)
 }
 
@@ -139,6 +157,9 @@ func (p *parser) weight() {
 	}
 	w.Layout = p.layout()
 	p.m.Weights = append(p.m.Weights, w)
+	if p.weights[w.Name] == nil {
+		p.weights[w.Name] = w
+	}
 }
 
 func (p *parser) layout() string {
@@ -204,10 +225,23 @@ func (p *parser) shape() types.Shape {
 		}
 		s = append(s, d)
 	}
-	if n, ok := s.Size().IsConst(); ok && (n < 0 || n >= 1<<48) || len(s) > 8 {
-		p.fail(pos, "shape [%s] is out of range: at most 8 extents and 2^48 elements", clip(text))
+	if !inRange(s) {
+		p.fail(pos, "shape [%s] is out of range: at most 8 extents, none negative, and 2^48 elements", clip(text))
 	}
 	return s
+}
+
+// inRange reports whether the extents, and their product without its symbols,
+// are small enough to compute with.
+func inRange(s types.Shape) bool {
+	size := 1.0
+	for _, d := range s {
+		if n, ok := d.IsConst(); ok && n < 0 {
+			return false
+		}
+		size *= float64(max(d.MaxCoef(), 1))
+	}
+	return size < 1<<48 && len(s) <= 8
 }
 
 // attributes fills the struct behind v from an optional {...}.

@@ -102,7 +102,7 @@ func (p *parser) value() *Value {
 	pos := p.pos()
 	if p.peek() == '@' {
 		name := p.global()
-		w := p.m.Weight(name)
+		w := p.weights[name]
 		if w == nil {
 			p.fail(pos, "weight @%s is not declared", clip(name))
 		}
@@ -116,9 +116,11 @@ func (p *parser) value() *Value {
 	return v
 }
 
-// valueList takes references separated by commas, none when the list is absent.
+// valueList takes references separated by commas, none when the list is absent:
+// its first stands on the line that is being read.
 func (p *parser) valueList() []*Value {
-	if c := p.peek(); c != '%' && c != '@' {
+	line := p.line
+	if c := p.peek(); c != '%' && c != '@' || p.line != line {
 		return nil
 	}
 	out := []*Value{p.value()}

@@ -2,7 +2,6 @@ package ir
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"quire/ir/types"
@@ -45,7 +44,7 @@ const maxVerifyErrors = 50
 
 // Verify checks every invariant of a module and returns VerifyErrors or nil.
 //
-// Declarations: names are unique; ranges are not empty and not negative; pages
+// Declarations: names are unique and can be printed; ranges are not empty and not negative; pages
 // are positive; caches stand on declared tables; derived weights have earlier,
 // fitting sources; every symbol is declared.
 //
@@ -62,7 +61,7 @@ const maxVerifyErrors = 50
 // Not checked here: that a launch's kernel computes its body (conformance does),
 // and that buffers sharing a slot are not alive together (passes/plan does).
 func Verify(m *Module) error {
-	v := &verifier{m: m}
+	v := &verifier{m: m, weights: map[string]*Weight{}, sources: map[string]int{}}
 	v.declarations()
 	for _, f := range m.Funcs {
 		v.fn(f)
@@ -74,10 +73,26 @@ func Verify(m *Module) error {
 }
 
 type verifier struct {
-	m     *Module
-	f     *Func
-	names map[*Value]string
-	errs  VerifyErrors
+	m       *Module
+	f       *Func
+	names   map[*Value]string
+	weights map[string]*Weight
+	sources map[string]int // weights with data of their own that one stands for
+	errs    VerifyErrors
+}
+
+// Bounds of a module that is believed.
+const (
+	maxSources = 1 << 12 // weights that one derived weight stands for
+	maxLine    = 400     // bytes of a value's line in a report
+)
+
+// clipLine shortens a line of text for a report.
+func clipLine(s string) string {
+	if len(s) > maxLine {
+		return s[:maxLine] + "..."
+	}
+	return s
 }
 
 func (c *verifier) add(e *VerifyError) {
@@ -93,7 +108,7 @@ func (c *verifier) declErr(text, format string, a ...any) {
 func (c *verifier) errorf(v *Value, format string, a ...any) {
 	text := "launch"
 	if v.Op != OpLaunch && v.Op != OpParam {
-		text = PrintValue(v, c.names)
+		text = clipLine(PrintValue(v, c.names))
 	} else if v.Op == OpParam {
 		text = c.names[v] + ": " + v.Type.String()
 	}
@@ -106,10 +121,16 @@ func (c *verifier) declarations() {
 		if seen[kind+name] {
 			c.declErr(kind+name, "declared twice")
 		}
+		if !validName(name) || strings.Contains(name, "..") {
+			c.declErr(clipLine(kind+name), "the name is not a letter or _ and then letters, digits, _, . and - (no two dots), %d bytes at most", maxWord)
+		}
 		seen[kind+name] = true
 	}
 	for _, d := range c.m.Dims {
 		unique("dim ", d.Name)
+		if strings.ContainsAny(d.Name, ".-") {
+			c.declErr("dim "+d.Name, "the name of a dim has letters, digits and _ only")
+		}
 		if d.Range.Min < 0 || d.Range.Max < d.Range.Min {
 			c.declErr("dim "+d.Name, "range %d..%d is empty or negative", d.Range.Min, d.Range.Max)
 		}
@@ -132,39 +153,51 @@ func (c *verifier) declarations() {
 			c.declErr("cache @"+k.Name, "[%d, %d], expected positive extents", k.Heads, k.Dim)
 		}
 	}
-	for i, w := range c.m.Weights {
+	for _, w := range c.m.Weights {
 		unique("weight @", w.Name)
-		c.weight(i, w)
+		c.weight(w)
+		if c.weights[w.Name] == nil {
+			c.weights[w.Name] = w
+		}
 	}
 	for _, f := range c.m.Funcs {
 		unique("func @", f.Name)
 	}
 }
 
-func (c *verifier) weight(i int, w *Weight) {
+func (c *verifier) weight(w *Weight) {
 	text := "weight @" + w.Name
+	if w.Type.Kind != types.Tensor {
+		c.declErr(text, "has type %s, expected a tensor", w.Type)
+	}
 	for _, d := range w.Type.Shape {
 		if n, ok := d.IsConst(); !ok || n <= 0 {
 			c.declErr(text, "extent %s, expected a positive constant", d)
 		}
 	}
+	c.sources[w.Name] = 1
 	if len(w.Concat) == 0 {
 		return
 	}
-	rows := types.Const(0)
+	rows, sources := types.Const(0), 0
 	for _, n := range w.Concat {
-		j := slices.IndexFunc(c.m.Weights, func(x *Weight) bool { return x.Name == n })
-		if j < 0 || j >= i {
+		src := c.weights[n]
+		if src == nil {
 			c.declErr(text, "source @%s is not declared before it", n)
 			return
 		}
-		s := c.m.Weights[j].Type
-		if s.Elem != w.Type.Elem || len(s.Shape) != len(w.Type.Shape) || !s.Shape[1:].Equal(w.Type.Shape[1:]) {
+		s := src.Type
+		if s.Elem != w.Type.Elem || len(s.Shape) == 0 || len(s.Shape) != len(w.Type.Shape) || !s.Shape[1:].Equal(w.Type.Shape[1:]) {
 			c.declErr(text, "source @%s has type %s, which does not fit %s", n, s, w.Type)
 			return
 		}
-		rows = rows.Add(s.Shape[0])
+		rows, sources = rows.Add(s.Shape[0]), sources+c.sources[n]
+		if sources > maxSources {
+			c.declErr(text, "stands for more than %d weights", maxSources)
+			return
+		}
 	}
+	c.sources[w.Name] = sources
 	if rows != w.Type.Shape[0] {
 		c.declErr(text, "sources have %s rows, the type says %s", rows, w.Type.Shape[0])
 	}
@@ -236,7 +269,7 @@ func (c *verifier) value(v *Value, defined map[*Value]bool, level Level) {
 	}
 	for i, a := range v.Args {
 		if a.Op == OpWeight {
-			if c.m.Weight(WeightName(a)) == nil {
+			if c.weights[WeightName(a)] == nil {
 				c.errorf(v, "weight @%s is not declared", WeightName(a))
 				return
 			}

@@ -51,16 +51,17 @@ func (p *dimParser) peek() byte {
 }
 
 func (p *dimParser) sum(depth int) (Dim, error) {
-	sign := int64(1)
-	if p.peek() == '-' {
+	neg := p.peek() == '-'
+	if neg {
 		p.i++
-		sign = -1
 	}
 	d, err := p.product(depth)
 	if err != nil {
 		return Dim{}, err
 	}
-	d = d.MulInt(sign)
+	if neg {
+		d = d.MulInt(-1)
+	}
 	for {
 		c := p.peek()
 		if c != '+' && c != '-' {
