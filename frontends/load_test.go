@@ -14,6 +14,7 @@ import (
 	"quire/ir"
 	"quire/ir/types"
 	"quire/ir/types/block"
+	"quire/ir/types/noise"
 )
 
 // smollm2 is the default model's file in the product's cache, or a skip.
@@ -278,5 +279,52 @@ func TestRandomWeights(t *testing.T) {
 	}
 	if !reflect.DeepEqual(m.Bindings[name].Elem(), types.Quantised("q4_1")) {
 		t.Errorf("element %v", m.Bindings[name].Elem())
+	}
+}
+
+// What a Program is told of a weight leads to the same values: bytes of a file, or a stream of random ones.
+func TestSegments(t *testing.T) {
+	for _, path := range []string{filepath.Join(reference, "gguf/phi3/model.gguf"), filepath.Join(reference, "llama3"), "spec/examples/smollm2-135m.yaml"} {
+		m := load(t, path, Options{})
+		sources, err := m.Sources()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"model.layers.1.self_attn.v_proj", "model.layers.0.mlp.up_proj", "model.norm"} {
+			s, err := m.Segment(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := m.Float32(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cols := len(want) / s.Rows
+			got, data := make([]float32, len(want)), make([]byte, s.Bytes)
+			if s.Source < 0 {
+				noise.Fill(got, s.Seed, 0, s.Mean, s.Std)
+				e, _ := block.Lookup(s.Elem)
+				data = make([]byte, len(want)/e.Block*e.Bytes)
+				err = block.EncodeRows(s.Elem, cols, got, data)
+			} else {
+				var f *os.File
+				if f, err = os.Open(sources[s.Source].Path); err == nil {
+					_, err = f.ReadAt(data, s.Offset)
+					f.Close()
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := block.DecodeRows(s.Elem, cols, data, got); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: the segment of %s holds other values", path, name)
+			}
+		}
+	}
+	if _, err := load(t, filepath.Join(reference, "llama3"), Options{}).Segment("nope"); err == nil {
+		t.Error("unknown weight: no error")
 	}
 }
