@@ -1,0 +1,71 @@
+# make run     set up what is missing, compile the default model for this machine, generate text
+# make test    everything that CI runs
+# make build   bin/quire
+#
+# All of it works offline when nothing is missing.
+
+GO     ?= go
+PROMPT ?= Why is the sky blue?
+export CGO_ENABLED = 0
+
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
+BUILD  := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X quire/tools/model.commit=$(COMMIT)'
+TEST   := $(GO) test -p 2 -vet=off
+
+.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race
+
+build:
+	@$(BUILD) -o bin/quire ./tools/quire
+
+run: llvm build
+	@bin/quire pull smollm2 >/dev/null
+	@bin/quire compile smollm2
+	@bin/quire run -m smollm2 -p '$(PROMPT)'
+
+test: llvm data format vet arch unit golden conformance kernels models script race
+
+# LLVM and Graphviz: needed to compile a model, not to run a compiled one.
+llvm:
+	@sh tests/fetch/debian.sh
+
+# What tests read besides this repository. Without it they say so and skip, unless QUIRE_REQUIRE_DATA is set.
+data:
+	@for f in smollm2 vocabs ptxas; do \
+		sh tests/fetch/$$f.sh >/dev/null || [ -z "$$QUIRE_REQUIRE_DATA" ] || exit 1; \
+	done
+
+format:
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not formatted by gofmt:"; echo "$$bad"; exit 1; }
+
+vet:
+	@$(GO) vet ./...
+
+# Import laws, sizes of files, documentation of packages.
+arch:
+	@$(TEST) ./tests/arch/...
+
+unit:
+	@$(TEST) $$($(GO) list ./... | grep -v -e '^quire/tests/' -e '^quire/codegen')
+
+# Passes and IR as texts.
+golden:
+	@$(TEST) ./tests/golden/...
+
+# Every kernel on the CPU device against the oracle.
+conformance:
+	@$(TEST) ./tests/conformance/...
+
+# Kernels on this processor, and for NVIDIA's assembled by ptxas.
+kernels:
+	@$(TEST) ./codegen/...
+
+# Whole models against other people's software.
+models:
+	@$(TEST) ./tests/e2e/...
+
+# The command line.
+script:
+	@$(TEST) ./tests/script/...
+
+race:
+	@CGO_ENABLED=1 $(TEST) -race ./runtime/...

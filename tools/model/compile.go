@@ -1,0 +1,168 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"quire/codegen"
+	"quire/codegen/llc"
+	"quire/frontends"
+	"quire/frontends/spec"
+	"quire/ir"
+	"quire/ir/target"
+	"quire/passes"
+	"quire/passes/pipeline"
+	"quire/runtime/program"
+)
+
+// Options say how a model becomes a Program. The zero value compiles exactly, for the machine that runs us.
+type Options struct {
+	Frontend frontends.Options
+	Dot      ir.Dot        // how products are formed; the zero value keeps float32
+	Target   target.Target // the zero Target is the host
+	CacheDir string        // "": DefaultCacheDir
+
+	Observers []passes.Observer // of the pipeline; a cached Program runs no pass
+	Emit      func(name, text string) error
+	From      string // a dump of --dump-ir: the pipeline goes on after the pass that it names
+	PlanOnly  bool   // no machine code
+	// Progress, if set, is told how far a stage is, from several goroutines: "compile" in passes, "pack" in bytes.
+	Progress func(stage string, done, total int64)
+}
+
+// Report is the history of a compilation.
+type Report struct {
+	Passes  []passes.Record
+	Seconds float64
+	Random  bool // the weights are random ones
+}
+
+// host fills what the zero value leaves open.
+func (o Options) complete() (Options, error) {
+	var err error
+	if o.Target.Name == "" {
+		if o.Target, err = target.Host(); err != nil {
+			return o, err
+		}
+	}
+	if o.Target.Arch != target.X86 {
+		return o, fmt.Errorf("target %s: whole models for GPUs are not in this build, expected native or x86-64-v3", o.Target)
+	}
+	if o.CacheDir == "" {
+		o.CacheDir, err = DefaultCacheDir()
+	}
+	return o, err
+}
+
+// RefuseOptions is an error that names the model options which need passes that this build does not have.
+func RefuseOptions(o spec.Options) error {
+	if names := o.Names(); len(names) > 0 {
+		return fmt.Errorf("%s: not in this build, expected a model without it", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// Load opens a model that has weights or a spec, and refuses the options that nothing compiles yet.
+func Load(ref Ref, o frontends.Options) (*frontends.Model, error) {
+	if ref.Kind == Compiled {
+		return nil, fmt.Errorf("%s: a compiled program, expected a model that can be compiled", ref.Path)
+	}
+	m, err := frontends.Load(ref.Path, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := RefuseOptions(m.Options); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Compile loads ref, runs the pipeline and builds. The Program's weights stay in the model's files.
+func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report, error) {
+	start := time.Now()
+	o, err := o.complete()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := Load(ref, o.Frontend)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer m.Close()
+	module, records, err := o.pipeline(ctx, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := o.build(ctx, m, module)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil}, nil
+}
+
+// pipeline runs the passes on the model's module, or the rest of them on a dump.
+func (o Options) pipeline(ctx context.Context, m *frontends.Model) (*ir.Module, []passes.Record, error) {
+	list, module := pipeline.Standard(pipeline.Options{Dot: o.Dot}), m.Module
+	if o.From != "" {
+		var err error
+		if module, list, err = Resume(o.From, list); err != nil {
+			return nil, nil, err
+		}
+	}
+	observers := append([]passes.Observer{passes.Reproducer(filepath.Join(o.CacheDir, "crashes")), o.watch(ctx, len(list))}, o.Observers...)
+	records, err := list.Run(module, observers...)
+	return module, records, err
+}
+
+// watch ends the pipeline when ctx does, and reports progress.
+func (o Options) watch(ctx context.Context, total int) passes.Observer {
+	return passes.Observer{
+		Before: func(*passes.Event) error { return ctx.Err() },
+		After: func(e *passes.Event) error {
+			if o.Progress != nil {
+				o.Progress("compile", int64(e.Index+1), int64(total)+1) // and the build
+			}
+			return ctx.Err()
+		},
+	}
+}
+
+func (o Options) build(ctx context.Context, m *frontends.Model, module *ir.Module) (*program.Program, error) {
+	sources, err := m.Sources()
+	if err != nil {
+		return nil, err
+	}
+	c := codegen.Options{Target: o.Target, Segments: m.Segment, Sources: sources, Emit: o.Emit, NoCode: o.PlanOnly}
+	if !o.PlanOnly {
+		if c.Tools, err = llc.Find(ctx); err != nil {
+			return nil, err
+		}
+		c.Tools.Cache.Dir = filepath.Join(o.CacheDir, "llc")
+	}
+	p, err := codegen.Build(ctx, module, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Describe(p); err != nil {
+		return nil, err
+	}
+	p.Compiler = "quire " + Version()
+	if c.Tools.Release != "" {
+		p.Compiler += ", LLVM " + c.Tools.Release
+	}
+	if o.Dot != ir.DotF32 {
+		text, err := o.Dot.MarshalText()
+		if err != nil {
+			return nil, err
+		}
+		p.Options = map[string]string{"dot": string(text)}
+	}
+	if o.PlanOnly {
+		return p, nil
+	}
+	return p, p.Validate()
+}

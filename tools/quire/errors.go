@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"quire/codegen/llc"
+	"quire/ir"
+)
+
+// The exit codes.
+const (
+	exitFailed      = 1 // bad input, or a job that failed
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+var errInterrupted = errors.New("interrupted")
+
+// usageError is a wrong command line. command names the one whose help explains it, "" for all of them.
+type usageError struct {
+	err     error
+	command string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// usage marks what the parser says.
+func usage(err error) error {
+	e := &usageError{err: fmt.Errorf("command line: %w", err)}
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context.Selected() != nil {
+		e.command = p.Context.Selected().Name + " "
+		e.err = fmt.Errorf("%s: %w", p.Context.Selected().Name, err)
+	}
+	return e
+}
+
+// wrong is a usage error of a command's own check.
+func wrong(format string, a ...any) error { return &usageError{err: fmt.Errorf(format, a...)} }
+
+// fail prints an error and returns the exit code.
+func (e *environment) fail(err error) int {
+	e.finishBars()
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, errInterrupted) {
+		fmt.Fprintln(e.err, "quire: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintf(e.err, "quire: %s\n", message(err))
+	if hint := hint(err); hint != "" {
+		fmt.Fprintf(e.err, "hint: %s\n", hint)
+	}
+	var u *usageError
+	if errors.As(err, &u) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// message is an error as people read it; those of the operating system get their path first.
+func message(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) && p == err {
+		return p.Path + ": " + p.Err.Error()
+	}
+	text := strings.TrimRight(err.Error(), "\n")
+	var s *ir.SyntaxError
+	if errors.As(err, &s) && s.Caret() != "" {
+		text += "\n" + strings.TrimRight(s.Caret(), "\n")
+	}
+	return text
+}
+
+// hint says what to do next, where that is not in the message.
+func hint(err error) string {
+	var u *usageError
+	switch {
+	case errors.As(err, &u):
+		return "quire " + u.command + "--help"
+	case errors.Is(err, llc.ErrMissing):
+		return "a program compiled elsewhere (quire compile -o FILE.quire) runs without LLVM"
+	}
+	return ""
+}
