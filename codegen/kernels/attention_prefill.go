@@ -1,3 +1,194 @@
 package kernels
 
-// Attention (prefill): blocks of rows x kv heads over a paged cache.
+import (
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// attentionPrefill does a block of rows for one kv head, slot by slot. A span of keys and
+// values is widened to float32 once for all queries of the block; then, tile by tile of
+// queries, scores, softmax and values stay in the first cache. 4 dim operations for each
+// pair of a query and a token that a span holds; spans that no row of a tile sees are
+// skipped.
+//
+//	scratch  keys [dim][span] and values [span][dim] as float32; queries * Scale and
+//	         outputs, each [block * group][dim]; a tile's scores; maxima, sums, alphas
+func attentionPrefill(p work.Attention) kernel.Body {
+	return kernel.Body{Main: func(k *kernel.Kernel) {
+		f := prefiller{attn: newAttn(k, p)}
+		f.rows, f.tokens = tiling(k.Target(), divisors(f.most()), f.span/layout.Lanes)
+		_, f.dims = tiling(k.Target(), []int{f.rows}, p.Dim/layout.Lanes)
+		f.item()
+	}}
+}
+
+// prefiller has tiles of rows queries times tokens or dims vectors.
+type prefiller struct {
+	attn
+	rows, tokens, dims int
+}
+
+func divisors(n int) []int {
+	var out []int
+	for i := 1; i <= n; i++ {
+		if n%i == 0 {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// most is the number of queries of a block of one slot's rows.
+func (f prefiller) most() int { return work.QueryBlock * f.group }
+
+// The parts of the scratch, as work.Attention counts them.
+func (f prefiller) floats(at int64) kernel.Ptr[kernel.F32] {
+	return kernel.Scratch[kernel.F32](f.k, at)
+}
+func (f prefiller) queriesAt() int64 { return up64(int64(8 * f.p.Page * f.p.Dim)) }
+func (f prefiller) scoresAt() int64  { return f.queriesAt() + up64(int64(8*f.most()*f.p.Dim)) }
+func (f prefiller) stateAt() int64   { return f.scoresAt() + up64(int64(4*f.most()*f.p.Page)) }
+
+func (f prefiller) keys() kernel.Ptr[kernel.F32]    { return f.floats(0) }
+func (f prefiller) values() kernel.Ptr[kernel.F32]  { return f.floats(int64(4 * f.p.Page * f.p.Dim)) }
+func (f prefiller) queries() kernel.Ptr[kernel.F32] { return f.floats(f.queriesAt()) }
+func (f prefiller) outputs() kernel.Ptr[kernel.F32] {
+	return f.floats(f.queriesAt() + int64(4*f.most()*f.p.Dim))
+}
+func (f prefiller) scores() kernel.Ptr[kernel.F32] { return f.floats(f.scoresAt()) }
+
+// state is the softmax of query q of the block.
+func (f prefiller) state(q kernel.I64) state {
+	at := func(i int) kernel.Ptr[kernel.F32] { return f.floats(f.stateAt() + int64(4*i*f.most())).At(q) }
+	return state{at(0), at(1), at(2)}
+}
+
+// part is what a block holds of one slot: rows from n to end-1, the first at index i.
+type part struct{ slot, n, end, i, h kernel.I64 }
+
+func (b part) last() kernel.I64 { return b.i.Add(b.end).Sub(b.n).Plus(-1) }
+
+func (f prefiller) item() {
+	k, kv := f.k, int64(f.p.KVHeads)
+	first := k.Item().Over(kv).Times(work.QueryBlock)
+	end := first.Plus(work.QueryBlock).Min(k.Dim("N"))
+	rowSlot := kernel.Arg[kernel.I32](k, "row_slot")
+	kernel.While(k, []kernel.I64{first}, func(c []kernel.I64) (kernel.Bool, []kernel.I64) {
+		b := part{n: c[0], h: k.Item().Modulo(kv)}
+		b.slot, b.i = cacheIndex(k, b.n)
+		b.end = kernel.For(k, b.n, end, 1, c, func(n kernel.I64, c []kernel.I64) []kernel.I64 {
+			same := kernel.LoadI32(rowSlot.At(n)).I64().Eq(b.slot)
+			return []kernel.I64{kernel.Select(same, n.Plus(1), c[0])}
+		})[0]
+		f.part(b)
+		return b.end.Lt(end), []kernel.I64{b.end}
+	})
+}
+
+func (f prefiller) part(b part) {
+	k, p := f.k, f.p
+	f.start(b)
+	kernel.Each(k, k.Int(0), b.last().Over(int64(f.span)).Plus(1), 1, func(s kernel.I64) {
+		kernel.When(k, f.visible(s, b.i, b.last()), func() {
+			at := f.at(b.slot, b.h, s)
+			ldb := p.Page
+			if p.CacheEnc != layout.F32 {
+				f.widen(at)
+				at, ldb = spanAt{kernel.As[kernel.U8](f.keys()), kernel.As[kernel.U8](f.values())}, f.span
+			}
+			queries := b.end.Sub(b.n).Times(int64(f.group))
+			kernel.Each(k, k.Int(0), queries, int64(f.rows), func(q kernel.I64) {
+				end := q.Plus(int64(f.rows)).Min(queries)
+				first, last := b.i.Add(q.Over(int64(f.group))), b.i.Add(end.Plus(-1).Over(int64(f.group)))
+				kernel.When(k, f.visible(s, first, last), func() {
+					f.tile(b, at, ldb, s.Times(int64(f.span)), q, end, last)
+				})
+			})
+		})
+	})
+	f.finish(b)
+}
+
+// start scales the queries and empties their states and outputs.
+func (f prefiller) start(b part) {
+	k, row := f.k, int64(f.group*f.p.Dim)
+	kernel.Each(k, b.n, b.end, 1, func(n kernel.I64) {
+		q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(f.p.KVHeads)).Add(b.h).Times(row))
+		at := n.Sub(b.n)
+		kernel.Each(k, k.Int(0), k.Int(row), layout.Lanes, func(x kernel.I64) {
+			to := at.Times(row).Add(x)
+			kernel.StoreVec(f.queries().At(to), kernel.LoadVec(q.At(x)).Scale(f.p.Scale))
+			kernel.StoreVec(f.outputs().At(to), k.Vec(0))
+		})
+		for g := range int64(f.group) {
+			st := f.state(at.Times(int64(f.group)).Plus(g))
+			kernel.StoreF32(st.max, k.Float(lowest))
+			kernel.StoreF32(st.sum, k.Float(0))
+		}
+	})
+}
+
+// widen copies a span to float32.
+func (f prefiller) widen(at spanAt) {
+	k, p := f.k, f.p
+	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), 1, func(d kernel.I64) {
+		for v := 0; v < f.span; v += layout.Lanes {
+			x := loadEnc(p.CacheEnc, at.keys.At(d.Times(int64(p.Page)).Plus(int64(v)).Times(f.size)))
+			kernel.StoreVec(f.keys().At(d.Times(int64(f.span))).Plus(int64(v)), x)
+		}
+	})
+	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim*f.span)), 4*layout.Lanes, func(i kernel.I64) {
+		for v := int64(0); v < 4*layout.Lanes; v += layout.Lanes {
+			kernel.StoreVec(f.values().At(i).Plus(v), loadEnc(p.CacheEnc, at.values.At(i.Plus(v).Times(f.size))))
+		}
+	})
+}
+
+// tile takes the span of tokens from one on for queries q to end-1, the last of which is
+// at index last. It computes a whole tile: queries beyond the block's are never used.
+func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I64) {
+	k, p := f.k, f.p
+	kernel.Each(k, k.Int(0), k.Int(int64(f.span)), int64(f.tokens*layout.Lanes), func(c kernel.I64) {
+		t := tile{rows: f.rows, vecs: f.tokens, at: c}
+		m := product{k: k, enc: layout.F32, a: f.queries().At(q.Times(int64(p.Dim))), lda: p.Dim,
+			b: at.keys.At(c.Times(4)), ldb: ldb, rows: t.rows, vecs: t.vecs}
+		for j, v := range m.run(k.Int(int64(p.Dim)), true, k.Zeros(t.rows*t.vecs)) {
+			kernel.StoreVec(t.element(f.scores(), j, f.span), v)
+		}
+	})
+	kernel.Each(k, q, end, 1, func(i kernel.I64) {
+		f.softmax(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
+	})
+	count := last.Plus(1).Sub(token).Min(k.Int(int64(f.span)))
+	out := f.outputs().At(q.Times(int64(p.Dim)))
+	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), int64(f.dims*layout.Lanes), func(c kernel.I64) {
+		t := tile{rows: f.rows, vecs: f.dims, at: c}
+		m := product{k: k, enc: layout.F32, a: f.scores(), lda: f.span,
+			b: at.values.At(c.Times(4)), ldb: p.Dim, rows: t.rows, vecs: t.vecs}
+		acc := make([]kernel.Vec, t.rows*t.vecs)
+		for j := range acc {
+			alpha := kernel.LoadF32(f.state(q).alpha.Plus(int64(j / t.vecs))).Splat()
+			acc[j] = kernel.LoadVec(t.element(out, j, p.Dim)).Mul(alpha)
+		}
+		for j, v := range m.run(count, false, acc) {
+			kernel.StoreVec(t.element(out, j, p.Dim), v)
+		}
+	})
+}
+
+// finish divides by the sums.
+func (f prefiller) finish(b part) {
+	k, dim := f.k, int64(f.p.Dim)
+	kernel.Each(k, b.n, b.end, 1, func(n kernel.I64) {
+		o := kernel.Arg[kernel.F32](k, "o").At(n.Times(int64(f.p.Heads)).Add(b.h.Times(int64(f.group))).Times(dim))
+		kernel.Each(k, k.Int(0), k.Int(int64(f.group)), 1, func(g kernel.I64) {
+			q := n.Sub(b.n).Times(int64(f.group)).Add(g)
+			sum := kernel.LoadF32(f.state(q).sum).Splat()
+			kernel.Each(k, k.Int(0), k.Int(dim), layout.Lanes, func(x kernel.I64) {
+				v := kernel.LoadVec(f.outputs().At(q.Times(dim).Add(x)))
+				kernel.StoreVec(o.At(g.Times(dim).Add(x)), v.Div(sum))
+			})
+		})
+	})
+}

@@ -230,6 +230,14 @@ func TestAttentionDecode(t *testing.T) {
 	})
 }
 
+func TestAttentionPrefill(t *testing.T) {
+	testAttention(t, work.Prefill, [][]slotRows{
+		{{0, 1}},
+		{{0, 70}},
+		{{63, 1}, {0, 5}, {64, 40}, {200, 1}, {150, 20}},
+	})
+}
+
 // attentionBench is a step of rows new tokens on a slot that has cached others.
 func attentionBench(b *testing.B, l lib, i int, p work.Attention, s slotRows) *launch {
 	d := work.Dims{N: int64(s.rows), S: 1, C: int64(s.cached + s.rows)}
@@ -279,6 +287,27 @@ func BenchmarkAttentionDecode(b *testing.B) {
 							la.run(1)
 						}
 					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkAttentionPrefill is one core on a prompt: GFLOP/s of the products that a
+// causal mask leaves.
+func BenchmarkAttentionPrefill(b *testing.B) {
+	for _, tgt := range targets(b) {
+		for _, s := range benchShapes {
+			for _, n := range []int{512, 4096} {
+				b.Run(fmt.Sprintf("%.14s/%s/%d", tgt.Name, s.name, n), func(b *testing.B) {
+					p := s.p
+					p.Phase, p.CacheEnc = work.Prefill, layout.F16
+					la := attentionBench(b, open(b, tgt, p), 0, p, slotRows{0, n})
+					for b.Loop() {
+						la.run(1)
+					}
+					flop := 2 * float64(n) * float64(n+1) * float64(p.Heads*p.Dim) * float64(b.N)
+					b.ReportMetric(flop/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 				})
 			}
 		}

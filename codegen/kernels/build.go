@@ -36,6 +36,7 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		if p.Phase == work.Decode {
 			return attentionDecode(p), nil
 		}
+		return attentionPrefill(p), nil
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:
