@@ -207,7 +207,7 @@ func (s *bound) size(m *Model, d work.Dims, widths []int64, want device.Want) er
 	for i := range s.launches {
 		l := &s.launches[i]
 		l.counter = counters
-		if g := l.record[recGroup]; g > 0 && l.record[recLast] != 0 {
+		if g := l.record[recGroup]; g > 0 && m.kernels[l.def.Kernel].last != 0 {
 			counters += 8 * (l.record[recItems] / g)
 		}
 		if s.moves == m.moves {
