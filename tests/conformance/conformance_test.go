@@ -1,0 +1,268 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"quire/codegen"
+	"quire/codegen/llc"
+	"quire/frontends"
+	"quire/ir"
+	"quire/ir/interp"
+	"quire/ir/target"
+	"quire/passes"
+	"quire/passes/pipeline"
+	"quire/runtime/cpu"
+	"quire/runtime/device"
+)
+
+// pages is how many physical pages a case may use of each table.
+const pages = 24
+
+// variant is one model under test.
+type variant struct {
+	name  string
+	spec  string
+	dot   ir.Dot
+	bound float64 // relative L2 of a row of logits
+}
+
+// subject is a model on the oracle and on the device.
+type subject struct {
+	t       *testing.T
+	vocab   int32
+	step    *ir.Func
+	oracle  *interp.Machine
+	state   *interp.State
+	device  device.Model
+	tables  []*table
+	pageLen int
+	bound   float64
+}
+
+// table hands out physical pages in a random order.
+type table struct {
+	free []int32
+	slot [][]int32
+}
+
+func load(t *testing.T, v variant, target target.Target, threads int) *subject {
+	t.Helper()
+	tools, err := llc.Find(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "m.yaml")
+	if err := os.WriteFile(path, []byte(v.spec), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := frontends.Load(path, frontends.Options{Seed: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot}).Run(m.Module, passes.Verify()); err != nil {
+		t.Fatal(err)
+	}
+	src, err := m.Sources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := codegen.Build(context.Background(), m.Module, codegen.Options{Target: target, Tools: tools, Segments: m.Segment, Sources: src})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Describe(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), pageLen: p.Tables[0].Page, bound: v.bound}
+	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	var sizes []int
+	for range p.Tables {
+		tb := &table{slot: make([][]int32, 8)}
+		for _, i := range rng.Perm(pages) {
+			tb.free = append(tb.free, int32(i))
+		}
+		s.tables = append(s.tables, tb)
+		sizes = append(sizes, pages)
+	}
+	dev, err := cpu.Load(context.Background(), p, cpu.Options{Threads: threads, Pages: sizes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	s.device = dev
+	return s
+}
+
+// run does one step of the given turns on both sides and compares.
+func (s *subject) run(slots int, turns ...interp.Turn) {
+	s.t.Helper()
+	bind, in := interp.StepOf(s.state, slots, turns...)
+	b := s.batch(in)
+	got, err := s.device.Step(b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	results, err := s.oracle.Run(s.step, bind, in, s.state)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	want := interp.Named(s.step, results)
+	logits := want["logits"]
+	for i := range logits.Rows() {
+		if s.t.Failed() {
+			return // one row says enough
+		}
+		row := make([]float64, s.vocab)
+		for k := range row {
+			row[k] = float64(got.Logits[i*int(s.vocab)+k])
+		}
+		if d := interp.RelL2(row, logits.Row(i)); !(d <= s.bound) {
+			s.t.Errorf("N=%d S=%d: logits of row %d are %.3g from the oracle's, expected at most %g", len(b.Tok), slots, i, d, s.bound)
+		}
+		lse := float64(want["logsumexp"].F32()[i])
+		if d := float64(got.LogSumExp[i]) - lse; !(d < 20*s.bound+1e-4 && d > -20*s.bound-1e-4) {
+			s.t.Errorf("N=%d S=%d: logsumexp of row %d is %v, the oracle's %v", len(b.Tok), slots, i, got.LogSumExp[i], lse)
+		}
+		best := 0
+		for k, x := range row {
+			if x > row[best] {
+				best = k
+			}
+		}
+		if got.ArgMax[i] != int32(best) {
+			s.t.Errorf("N=%d S=%d: argmax of row %d is %d, the row's is %d", len(b.Tok), slots, i, got.ArgMax[i], best)
+		}
+	}
+}
+
+// batch turns the oracle's inputs into a device's, giving slots the pages they need.
+func (s *subject) batch(in interp.Inputs) *device.Batch {
+	ints := func(name string) []int32 {
+		var out []int32
+		for _, x := range in[name].(*interp.Tensor).F32() {
+			out = append(out, int32(x))
+		}
+		return out
+	}
+	rows := in["seq"].(*interp.RowMap)
+	b := &device.Batch{Tok: ints("tok"), Pos: ints("pos"), Out: ints("out"), RowSlot: make([]int32, rows.N), Want: device.Logits | device.ArgMax | device.LogSumExp}
+	for i, sl := range rows.Slots {
+		b.SlotStart = append(b.SlotStart, int32(sl.Start))
+		b.SlotNew = append(b.SlotNew, int32(sl.New))
+		b.SlotLen = append(b.SlotLen, int32(sl.Before))
+		for r := sl.Start; r < sl.Start+sl.New; r++ {
+			b.RowSlot[r] = int32(i)
+		}
+	}
+	for _, tb := range s.tables {
+		width := 1
+		for i, sl := range rows.Slots {
+			for len(tb.slot[i])*s.pageLen < sl.Before+sl.New {
+				tb.slot[i] = append(tb.slot[i], tb.free[0])
+				tb.free = tb.free[1:]
+			}
+			width = max(width, len(tb.slot[i]))
+		}
+		p := device.Pages{Width: width}
+		for i := range rows.Slots {
+			for k := range width {
+				if k < len(tb.slot[i]) {
+					p.Entries = append(p.Entries, tb.slot[i][k])
+				} else {
+					p.Entries = append(p.Entries, -1)
+				}
+			}
+		}
+		b.Pages = append(b.Pages, p)
+	}
+	return b
+}
+
+// tokens draws n token ids.
+func (s *subject) tokens(rng *rand.Rand, n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = rng.Int32N(s.vocab)
+	}
+	return out
+}
+
+// script is what every variant runs: a prefill, a ragged step, chunks over a page's
+// border, a batch of single rows, single rows, a step without wanted rows.
+func (s *subject) script(seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	tok := func(n int) []int32 { return s.tokens(rng, n) }
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(37), Logits: 37})
+	s.run(3, interp.Turn{Slot: 0, Tokens: tok(30), Logits: 2}, interp.Turn{Slot: 1, Tokens: tok(5), Logits: 1}, interp.Turn{Slot: 2, Tokens: tok(1), Logits: 0})
+	s.run(3, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1}, interp.Turn{Slot: 1, Tokens: tok(1), Logits: 1}, interp.Turn{Slot: 2, Tokens: tok(1), Logits: 1})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 0})
+	s.run(2, interp.Turn{Slot: 1, Tokens: tok(61), Logits: 3})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
+}
+
+// spec writes a model of two layers with the given lines besides.
+func spec(family string, lines ...string) string {
+	base := []string{"family: " + family, "layers: 2", "vocab: 83", "context: 256", "norm_eps: 1e-5"}
+	return strings.Join(append(base, lines...), "\n") + "\n"
+}
+
+const small = "hidden: 64\nheads: 4\nkv_heads: 2\nhead_dim: 16\nffn: 96"
+
+// variants cover the encodings, the family's differences, and sizes that are no
+// multiple of anything.
+func variants() []variant {
+	exact := 2e-5
+	out := []variant{
+		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact},
+		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact},
+		{"mistral window", spec("mistral", small, "window: 9"), 0, exact},
+		{"gemma2 softcaps", spec("gemma2", small, "window: 8"), 0, exact},
+		{"gemma3", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8"), 0, exact},
+		{"phi3", spec("phi3", small), 0, exact},
+		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact},
+		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4},
+		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3},
+		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, 5e-3},
+		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, 5e-3},
+	}
+	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"} {
+		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact})
+	}
+	for _, e := range []string{"q4_k", "q5_k", "q6_k"} {
+		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact})
+	}
+	return out
+}
+
+func TestCPU(t *testing.T) {
+	host, err := target.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := target.Parse("x86-64-v3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range variants() {
+		for _, tgt := range []target.Target{host, base} {
+			if tgt.Name == base.Name && (testing.Short() || i%3 != 0) && !strings.HasPrefix(v.name, "llama q") {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%s", v.name, tgt.Name), func(t *testing.T) {
+				load(t, v, tgt, 1+i%2).script(uint64(i))
+			})
+		}
+	}
+}
