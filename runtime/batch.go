@@ -1,0 +1,132 @@
+package runtime
+
+import (
+	"fmt"
+
+	"quire/runtime/device"
+	"quire/runtime/kv"
+)
+
+// batch is one step being assembled: its memory is used again for the next.
+type batch struct {
+	device.Batch
+	parts []part
+}
+
+// part is the rows of one request.
+type part struct {
+	r         *request
+	n         int // tokens
+	out, outs int // its results among the step's
+}
+
+// logitsBytes bounds the memory of a step's logits when every row is wanted.
+const logitsBytes = 64 << 20
+
+// widthStep rounds the width of page tables up, so that it changes seldom.
+const widthStep = 16
+
+// assemble fills the batch: first every request that has one token to feed, then prompts
+// in the order of the queue, together at most a chunk of rows. Requests that cannot have
+// pages fail. It reports whether there is anything to run.
+func (e *engine) assemble() bool {
+	b := &e.batch
+	b.parts = b.parts[:0]
+	b.Want = 0
+	budget, outs := e.limits.chunk, max(1, logitsBytes/(4*e.p.Vocab))
+	failed := map[*request]bool{}
+	for _, one := range []bool{true, false} {
+		for _, r := range e.active {
+			if (r.left() == 1) != one || len(b.parts) == e.limits.slots {
+				continue
+			}
+			n := 1
+			if !one {
+				n = min(r.left(), budget)
+				if r.chunk > 0 {
+					n = min(n, r.chunk)
+				}
+			}
+			if r.all {
+				n = min(n, max(0, outs))
+			}
+			if n == 0 {
+				continue
+			}
+			if err := r.sess.reserve(n); err != nil {
+				r.err = fmt.Errorf("runtime: %w", err)
+				failed[r] = true
+				continue
+			}
+			if !one {
+				budget -= n
+			}
+			p := part{r: r, n: n}
+			if r.all {
+				p.outs = n
+			} else if n == r.left() {
+				p.outs = 1
+			}
+			outs -= p.outs
+			if p.outs > 0 {
+				b.Want |= r.want
+			}
+			b.parts = append(b.parts, p)
+		}
+	}
+	if len(failed) > 0 {
+		e.settle(failed)
+	}
+	if len(b.parts) == 0 {
+		return false
+	}
+	e.layOut()
+	return true
+}
+
+// layOut writes the step inputs of the parts.
+func (e *engine) layOut() {
+	b := &e.batch
+	b.Tok, b.Pos, b.Out, b.RowSlot = b.Tok[:0], b.Pos[:0], b.Out[:0], b.RowSlot[:0]
+	b.SlotStart, b.SlotNew, b.SlotLen = b.SlotStart[:0], b.SlotNew[:0], b.SlotLen[:0]
+	for i := range b.parts {
+		p := &b.parts[i]
+		length := p.r.sess.seq.Len()
+		b.SlotStart = append(b.SlotStart, int32(len(b.Tok)))
+		b.SlotNew = append(b.SlotNew, int32(p.n))
+		b.SlotLen = append(b.SlotLen, int32(length))
+		for j, t := range p.r.tokens[p.r.fed:][:p.n] {
+			b.Tok = append(b.Tok, t)
+			b.Pos = append(b.Pos, int32(length+j))
+			b.RowSlot = append(b.RowSlot, int32(i))
+		}
+		p.out = len(b.Out)
+		for j := p.n - p.outs; j < p.n; j++ {
+			b.Out = append(b.Out, b.SlotStart[i]+int32(j))
+		}
+	}
+	e.layOutPages()
+}
+
+func (e *engine) layOutPages() {
+	b := &e.batch
+	if b.Pages == nil {
+		b.Pages = make([]device.Pages, len(e.p.Tables))
+	}
+	for t := range b.Pages {
+		p := &b.Pages[t]
+		p.Width = 0
+		for i := range b.parts {
+			p.Width = max(p.Width, len(b.parts[i].r.sess.seq.Pages(t)))
+		}
+		p.Width = (p.Width + widthStep - 1) / widthStep * widthStep
+		p.Entries = p.Entries[:0]
+		for i := range b.parts {
+			pages := b.parts[i].r.sess.seq.Pages(t)
+			p.Entries = append(p.Entries, pages...)
+			for range p.Width - len(pages) {
+				p.Entries = append(p.Entries, kv.None)
+			}
+		}
+	}
+}

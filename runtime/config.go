@@ -1,0 +1,84 @@
+package runtime
+
+import "fmt"
+
+// Device is a kind of machine that runs Programs.
+type Device string
+
+// CPU is this machine's processors.
+const CPU Device = "cpu"
+
+// Config says how Programs run. Values are immutable: each With method returns another.
+type Config struct {
+	device   Device
+	threads  int
+	context  int
+	sessions int
+	chunk    int
+	cache    int64
+	profile  bool
+	verify   bool
+	progress func(Progress)
+}
+
+// Progress reports how far loading is.
+type Progress struct {
+	Stage       string // "weights"
+	Done, Total int64  // bytes
+}
+
+// NewConfig returns the defaults: the CPU, as many threads as processors, the Program's
+// own context length, up to 64 sequences in a step, prompts fed 512 tokens at a time.
+func NewConfig() Config { return Config{device: CPU, sessions: 64, chunk: 512} }
+
+// WithDevice chooses the kind of device.
+func (c Config) WithDevice(d Device) Config { c.device = d; return c }
+
+// WithThreads sets how many threads compute; 0 means one a processor.
+func (c Config) WithThreads(n int) Config { c.threads = n; return c }
+
+// WithContext limits the tokens of a session; 0 means the Program's own limit.
+func (c Config) WithContext(n int) Config { c.context = n; return c }
+
+// WithMaxSessions sets how many sequences a step serves at most. More sessions may be
+// open; the cache must hold their tokens.
+func (c Config) WithMaxSessions(n int) Config { c.sessions = n; return c }
+
+// WithChunk sets how many tokens of prompts a step takes at most.
+func (c Config) WithChunk(n int) Config { c.chunk = n; return c }
+
+// WithCacheBytes limits the memory of KV pages; 0 means half of the machine's. Pages take
+// memory when they are first used.
+func (c Config) WithCacheBytes(n int64) Config { c.cache = n; return c }
+
+// WithProfile times every launch, for Program.Profile.
+func (c Config) WithProfile(on bool) Config { c.profile = on; return c }
+
+// WithVerify compares the digests of weight files with the Program's manifest, which reads
+// them once more.
+func (c Config) WithVerify(on bool) Config { c.verify = on; return c }
+
+// WithProgress is told while weights are laid out, from several goroutines.
+func (c Config) WithProgress(f func(Progress)) Config { c.progress = f; return c }
+
+func (c Config) validate() error {
+	for _, v := range []struct {
+		name string
+		n    int64
+		min  int64
+	}{
+		{"threads", int64(c.threads), 0}, {"context", int64(c.context), 0}, {"sessions", int64(c.sessions), 1},
+		{"chunk", int64(c.chunk), 1}, {"cache bytes", c.cache, 0},
+	} {
+		if v.n < v.min {
+			return fmt.Errorf("runtime: config: %s is %d, expected at least %d", v.name, v.n, v.min)
+		}
+	}
+	if c.threads > 1024 {
+		return fmt.Errorf("runtime: config: threads is %d, expected at most 1024", c.threads)
+	}
+	if c.device != CPU {
+		return fmt.Errorf("runtime: config: %w: device %q, expected %q", ErrNoDevice, c.device, CPU)
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"quire/runtime/cpu"
+	"quire/runtime/device"
+	"quire/runtime/kv"
+	"quire/runtime/program"
+	"quire/runtime/token"
+)
+
+// Runtime is an open device. It is safe for concurrent use.
+type Runtime struct {
+	config Config
+
+	mu       sync.Mutex
+	programs []*Program
+	closed   bool
+}
+
+// Open opens a device.
+func Open(ctx context.Context, c Config) (*Runtime, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if c.threads == 0 {
+		c.threads = goruntime.NumCPU()
+	}
+	return &Runtime{config: c}, nil
+}
+
+// Load opens a file that package program wrote and binds it to the device. Weights that the
+// file holds are mapped; others are laid out from the Program's sources.
+func (rt *Runtime) Load(ctx context.Context, path string) (*Program, error) {
+	f, err := program.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := rt.load(ctx, f.Program, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return p, nil
+}
+
+// LoadProgram binds a Program in memory, which must not change afterwards.
+func (rt *Runtime) LoadProgram(ctx context.Context, p *program.Program) (*Program, error) {
+	return rt.load(ctx, p, nil)
+}
+
+func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File) (*Program, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	limits := rt.limits(p)
+	o := cpu.Options{Threads: rt.config.threads, Pages: limits.pages, Verify: rt.config.verify, Profile: rt.config.profile}
+	if report := rt.config.progress; report != nil {
+		o.Progress = func(done, total int64) { report(Progress{"weights", done, total}) }
+	}
+	if f != nil && len(p.Weights) > 0 && f.Weight(0) != nil {
+		o.Packed = f.Weight
+	}
+	m, err := cpu.Load(ctx, p, o)
+	if err != nil {
+		return nil, err
+	}
+	out, err := newProgram(p, m, limits)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	out.file, out.rt = f, rt
+	rt.mu.Lock()
+	closed := rt.closed
+	if !closed {
+		rt.programs = append(rt.programs, out)
+	}
+	rt.mu.Unlock()
+	if closed {
+		out.file = nil // the caller closes it
+		return nil, errors.Join(fmt.Errorf("runtime: load: %w", ErrClosed), out.close(context.Background()))
+	}
+	return out, nil
+}
+
+// Close closes all Programs and their sessions. It waits for running steps until ctx is
+// done; what it did not wait for is freed when the step ends.
+func (rt *Runtime) Close(ctx context.Context) error {
+	rt.mu.Lock()
+	rt.closed = true
+	programs := rt.programs
+	rt.programs = nil
+	rt.mu.Unlock()
+	var errs []error
+	for _, p := range programs {
+		errs = append(errs, p.close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (rt *Runtime) forget(p *Program) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if i := slices.Index(rt.programs, p); i >= 0 {
+		rt.programs = slices.Delete(rt.programs, i, i+1)
+	}
+}
+
+// limits are how much a Program may hold at once.
+type limits struct {
+	context int
+	slots   int   // sequences in a step
+	chunk   int   // rows of prompts in a step
+	pages   []int // of each table
+}
+
+func (rt *Runtime) limits(p *program.Program) limits {
+	c := rt.config
+	l := limits{context: p.Context, slots: c.sessions, chunk: c.chunk}
+	if c.context > 0 {
+		l.context = min(c.context, p.Context)
+	}
+	pageBytes := make([]int64, len(p.Tables)) // of all caches on a table
+	for _, k := range p.Caches {
+		pageBytes[k.Table] += k.PageBytes
+	}
+	var one int64 // a full session
+	per := make([]int, len(p.Tables))
+	for i, t := range p.Tables {
+		tokens := l.context
+		if t.Recent != nil {
+			tokens = min(tokens, t.Sink+*t.Recent+c.chunk+(kv.Slack+3)*t.Page)
+		}
+		per[i] = (tokens + t.Page - 1) / t.Page
+		one += int64(per[i]) * pageBytes[i]
+	}
+	sessions := int64(c.sessions)
+	if one > 0 {
+		sessions = min(sessions, max(1, cacheBytes(c.cache)/one))
+	}
+	for i := range p.Tables {
+		n := int64(per[i]) * sessions
+		if one > 0 && one > cacheBytes(c.cache) { // not even one: a share of what there is
+			n = max(1, int64(float64(per[i])*float64(cacheBytes(c.cache))/float64(one)))
+		}
+		l.pages = append(l.pages, int(min(n, 1<<30)))
+	}
+	return l
+}
+
+// cacheBytes is the memory that KV pages may take.
+func cacheBytes(set int64) int64 {
+	if set > 0 {
+		return set
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 4 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit) / 2
+}
+
+// Program is a program.Program bound to a device. It is safe for concurrent use.
+type Program struct {
+	p      *program.Program
+	rt     *Runtime // nil in tests
+	file   *program.File
+	tok    *token.Tokenizer
+	limits limits
+	eog    map[int32]bool
+	engine *engine
+}
+
+// newProgram starts the scheduler of a bound Program.
+func newProgram(p *program.Program, m device.Model, l limits) (*Program, error) {
+	out := &Program{p: p, limits: l, eog: map[int32]bool{}}
+	if p.Tokenizer != nil {
+		var d token.Data
+		if err := json.Unmarshal(p.Tokenizer, &d); err != nil {
+			return nil, fmt.Errorf("runtime: tokenizer: %w", err)
+		}
+		t, err := token.New(d)
+		if err != nil {
+			return nil, err
+		}
+		out.tok = t
+		for _, id := range d.EOG {
+			out.eog[id] = true
+		}
+	}
+	for _, id := range p.Generation.EOS {
+		out.eog[id] = true
+	}
+	tables := make([]kv.Table, len(p.Tables))
+	for i, t := range p.Tables {
+		tables[i] = kv.Table{Page: t.Page, Sink: t.Sink, Recent: t.Recent}
+	}
+	out.engine = newEngine(m, kv.New(tables, l.pages, l.context), p, l)
+	return out, nil
+}
+
+// Info is the Program's data. The caller must not change it.
+func (p *Program) Info() *program.Program { return p.p }
+
+// Context is the largest number of tokens of a session.
+func (p *Program) Context() int { return p.limits.context }
+
+// Tokenizer is the Program's tokenizer, or ErrNoTokenizer.
+func (p *Program) Tokenizer() (*token.Tokenizer, error) {
+	if p.tok == nil {
+		return nil, fmt.Errorf("runtime: %s: %w", p.p.Model, ErrNoTokenizer)
+	}
+	return p.tok, nil
+}
+
+// EndsGeneration says whether a token ends a reply: one of the tokenizer's, or of the model's
+// generation defaults.
+func (p *Program) EndsGeneration(token int32) bool { return p.eog[token] }
+
+// Stats is what a Program is doing and holds.
+type Stats struct {
+	Sessions int   // open
+	Waiting  int   // requests that are being served or wait for it
+	Steps    int64 // run so far
+	Rows     int64 // tokens computed so far
+	Seconds  float64
+	Memory   device.Memory
+	Tables   []kv.Stats
+	// CacheBytes are KV pages in use, at most so far, and holding memory.
+	CacheBytes, CachePeak, CacheTouched int64
+}
+
+// Stats reports on the Program. It waits for the running step.
+func (p *Program) Stats(ctx context.Context) (Stats, error) {
+	var out Stats
+	err := p.engine.do(ctx, func(e *engine) { out = e.stats() })
+	return out, err
+}
+
+// Profile reports the launches of all steps since it was called last, summed; nothing
+// unless the Config asks for profiles.
+func (p *Program) Profile(ctx context.Context) ([]device.Launch, error) {
+	var out []device.Launch
+	err := p.engine.do(ctx, func(e *engine) { out = e.model.Profile() })
+	return out, err
+}
+
+// Trim gives the memory of KV pages that no session uses back to the system.
+func (p *Program) Trim(ctx context.Context) error {
+	return p.engine.do(ctx, func(e *engine) {
+		for t := range p.p.Tables {
+			e.model.Discard(t, e.pool.Free(t))
+		}
+	})
+}
+
+// Close ends the sessions' calls with ErrClosed and frees everything. It waits for the
+// running step until ctx is done.
+func (p *Program) Close(ctx context.Context) error {
+	if p.rt != nil {
+		p.rt.forget(p)
+	}
+	return p.close(ctx)
+}
+
+func (p *Program) close(ctx context.Context) error {
+	return p.engine.close(ctx, func() error {
+		if p.file != nil {
+			return p.file.Close()
+		}
+		return nil
+	})
+}
