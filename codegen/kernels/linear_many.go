@@ -60,9 +60,23 @@ func (m linearMany) item() {
 		la, lb := m.e.lanes(a), m.e.lanes(b)
 		m.product(panel{a, b, [2]kernel.I64{first, last}}, func(n kernel.I64, v []kernel.Vec) {
 			m.e.row(n, la, v[0])
+			if p.Epilogue == work.Add && m.odd() { // y may be res: add once
+				kernel.When(k, a.Ne(b), func() { m.e.row(n, lb, v[1]) })
+				return
+			}
 			m.e.row(n, lb, v[1])
 		})
 	}
+}
+
+// odd reports whether some unit is one tile that stands for both.
+func (m linearMany) odd() bool {
+	for _, r := range m.p.Rows {
+		if layout.Tiles(r)%2 == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // pair gives the tiles of a unit. A segment with an odd number of tiles ends in a unit of

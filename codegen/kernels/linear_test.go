@@ -122,6 +122,11 @@ func testLinear(t *testing.T, tgt target.Target, p work.Linear, tol float64, ns 
 				t.Fatalf("%s: wrote beyond its rows", p.Key())
 			}
 		}
+		if p.Epilogue == work.Add { // the residual's memory becomes the result's
+			copy(y, res)
+			l.bind(t, 0, p, d, map[string]uintptr{"x": addr(x), "g": addr(g), "w": addr(packed), "b": addr(b), "res": addr(y), "y": addr(y)}).run(3)
+			close32(t, fmt.Sprintf("in place: %s n=%d %s", tgt.Name, n, p.Key()), y, want, tol)
+		}
 	}
 }
 
