@@ -25,17 +25,32 @@ func encodeFields(v reflect.Value) string {
 		v = v.Elem()
 	}
 	var parts []string
-	for i := range v.NumField() {
-		name := fieldName(v.Type().Field(i))
-		if name == "" || v.Field(i).IsZero() {
-			continue
-		}
-		parts = append(parts, name+" = "+encodeValue(v.Field(i)))
+	for _, a := range Attributes(v.Interface()) {
+		parts = append(parts, a.Name+" = "+a.Value)
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// Attribute is one attribute as text shows it.
+type Attribute struct{ Name, Value string }
+
+// Attributes returns the attributes of an op ([Attrs]) or the parameters of a
+// kernel (work.Params) as text shows them, nil for none.
+func Attributes(a any) []Attribute {
+	v := reflect.ValueOf(a)
+	if !v.IsValid() || v.Kind() != reflect.Struct {
+		return nil
+	}
+	var out []Attribute
+	for i := range v.NumField() {
+		if name := fieldName(v.Type().Field(i)); name != "" && !v.Field(i).IsZero() {
+			out = append(out, Attribute{name, encodeValue(v.Field(i))})
+		}
+	}
+	return out
 }
 
 // fieldName is the name of a field in text, "" for one that has none.
