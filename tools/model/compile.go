@@ -65,8 +65,8 @@ func RefuseOptions(o spec.Options) error {
 	return nil
 }
 
-// Load opens a model that has weights or a spec, and refuses the options that nothing compiles yet.
-func Load(ref Ref, o frontends.Options) (*frontends.Model, error) {
+// Source opens a model that has weights or a spec, and refuses the options that nothing compiles yet.
+func Source(ref Ref, o frontends.Options) (*frontends.Model, error) {
 	if ref.Kind == Compiled {
 		return nil, fmt.Errorf("%s: a compiled program, expected a model that can be compiled", ref.Path)
 	}
@@ -88,7 +88,7 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := Load(ref, o.Frontend)
+	m, err := Source(ref, o.Frontend)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,37 +3,33 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"quire/runtime"
 	"quire/runtime/program"
 	"quire/runtime/weights"
 )
 
-// Program is an opened Program: mapped from a file, its weights with it if the file holds them.
-type Program struct {
-	*program.Program
-	Path   string // the file
+// Built is a Program on disk.
+type Built struct {
+	Path   string
 	Cached bool   // it was in the cache, or MODEL is a compiled program
 	Report Report // of the compilation, now or then; zero for a compiled MODEL
 
-	file *program.File
+	compiled bool // MODEL itself is a program
 }
 
-// Packed gives weight i as laid out, valid until Close; nil when the weights are in the model's files.
-func (p *Program) Packed(i int) []byte { return p.file.Weight(i) }
-
-// Close unmaps the file. Nothing may use its weights any more.
-func (p *Program) Close() error { return p.file.Close() }
-
-// Open gives MODEL as a Program: a compiled one as it is, any other one from the cache, compiled into it if need be.
-func Open(ctx context.Context, model string, o Options) (*Program, error) {
+// Build gives MODEL as a Program's file: a compiled one as it is, any other one from the cache, compiled into it if
+// need be. It does not look into a file that is there: Open and Load do, and build again what is damaged.
+func Build(ctx context.Context, model string, o Options) (*Built, error) {
 	var err error
 	if o.CacheDir == "" {
 		if o.CacheDir, err = DefaultCacheDir(); err != nil {
@@ -45,7 +41,7 @@ func Open(ctx context.Context, model string, o Options) (*Program, error) {
 		return nil, err
 	}
 	if ref.Kind == Compiled {
-		return mapped(ref.Path)
+		return &Built{Path: ref.Path, Cached: true, compiled: true}, nil
 	}
 	if o, err = o.complete(); err != nil {
 		return nil, err
@@ -59,10 +55,9 @@ func Open(ctx context.Context, model string, o Options) (*Program, error) {
 	}
 	dir := filepath.Join(o.CacheDir, "programs")
 	path := filepath.Join(dir, key.name())
-	if p, err := mapped(path); err == nil {
-		p.readReport()
-		return p, nil
-	} // a damaged or an older file is a miss, as an absent one is
+	if _, err := os.Stat(path); err == nil {
+		return &Built{Path: path, Cached: true, Report: readReport(path)}, nil
+	}
 	p, report, err := Compile(ctx, ref, o)
 	if err != nil {
 		return nil, err
@@ -77,20 +72,49 @@ func Open(ctx context.Context, model string, o Options) (*Program, error) {
 	report.Seconds += time.Since(start).Seconds()
 	writeReport(path, report)
 	prune(dir, key)
-	out, err := mapped(path)
-	if err != nil {
-		return nil, err
-	}
-	out.Cached, out.Report = false, *report
-	return out, nil
+	return &Built{Path: path, Report: *report}, nil
 }
 
-func mapped(path string) (*Program, error) {
-	f, err := program.Open(path)
-	if err != nil {
-		return nil, err
+// opened builds MODEL and hands its file to open; one in the cache that open finds damaged or of another version is
+// built again.
+func opened(ctx context.Context, model string, o Options, open func(path string) error) (*Built, error) {
+	for {
+		b, err := Build(ctx, model, o)
+		if err != nil {
+			return nil, err
+		}
+		err = open(b.Path)
+		stale := errors.Is(err, program.ErrCorrupt) || errors.Is(err, program.ErrVersion) || errors.Is(err, program.ErrNotProgram)
+		if !stale || !b.Cached || b.compiled || os.Remove(b.Path) != nil {
+			return b, err
+		}
 	}
-	return &Program{Program: f.Program, Path: path, Cached: true, file: f}, nil
+}
+
+// Open builds MODEL and opens its file, to look at; Load runs it.
+func Open(ctx context.Context, model string, o Options) (*program.File, *Built, error) {
+	var f *program.File
+	b, err := opened(ctx, model, o, func(path string) (err error) {
+		f, err = program.Open(path)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, b, nil
+}
+
+// Load builds MODEL and binds it to the runtime's device.
+func Load(ctx context.Context, rt *runtime.Runtime, model string, o Options) (*runtime.Program, *Built, error) {
+	var p *runtime.Program
+	b, err := opened(ctx, model, o, func(path string) (err error) {
+		p, err = rt.Load(ctx, path)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, b, nil
 }
 
 // Write stores p at path. With pack the file also holds the weights as laid out, and needs the model's files no more.
@@ -121,7 +145,7 @@ func Write(ctx context.Context, path string, p *program.Program, pack bool, prog
 				return buf
 			}
 			return nil
-		}, runtime.GOMAXPROCS(0), nil)
+		}, goruntime.GOMAXPROCS(0), nil)
 		if at := done.Add(n); progress != nil {
 			progress("pack", at, total)
 		}
@@ -143,15 +167,13 @@ func writeReport(path string, r *Report) {
 	}
 }
 
-func (p *Program) readReport() {
-	text, err := os.ReadFile(reportPath(p.Path))
-	if err != nil {
-		return
-	}
+func readReport(path string) Report {
 	var r Report
-	if json.Unmarshal(text, &r) == nil {
-		p.Report = r
+	text, err := os.ReadFile(reportPath(path))
+	if err != nil || json.Unmarshal(text, &r) != nil {
+		return Report{}
 	}
+	return r
 }
 
 // kept is how many states of a subject stay in the cache: two compilers (a test's and a tool's) may take turns.
@@ -178,8 +200,8 @@ func prune(dir string, key entry) {
 }
 
 // Copy writes the Program's file to path, all of it or nothing.
-func (p *Program) Copy(path string) error {
-	in, err := os.Open(p.Path)
+func (b *Built) Copy(path string) error {
+	in, err := os.Open(b.Path)
 	if err != nil {
 		return err
 	}

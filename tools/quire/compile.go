@@ -87,23 +87,23 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 }
 
 func (c *compileCmd) cached(ctx context.Context, o model.Options) (*compileResult, error) {
-	p, err := model.Open(ctx, c.Model, o)
+	f, built, err := model.Open(ctx, c.Model, o)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	path := p.Path
+	defer f.Close()
+	path := built.Path
 	if c.Out != "" {
-		if err := p.Copy(c.Out); err != nil {
+		if err := built.Copy(c.Out); err != nil {
 			return nil, err
 		}
 		path = c.Out
 	}
-	r, err := describe(p.Program, &p.Report, o)
+	r, err := describe(f.Program, &built.Report, o)
 	if err != nil {
 		return nil, err
 	}
-	r.Path, r.Cached = path, p.Cached
+	r.Path, r.Cached = path, built.Cached
 	return r, r.size(path)
 }
 

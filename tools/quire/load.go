@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"quire/runtime"
+	"quire/tools/model"
+)
+
+// loaded is a model on its device.
+type loaded struct {
+	rt    *runtime.Runtime
+	prog  *runtime.Program
+	built *model.Built
+
+	loadSeconds, compileSeconds float64
+}
+
+// load compiles or finds the program of a model and binds it.
+func (e *environment) load(ctx context.Context, name string, m *modelFlags, configure func(runtime.Config) runtime.Config) (*loaded, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	o, err := m.options(&e.Global)
+	if err != nil {
+		return nil, err
+	}
+	o.Progress = e.progress
+	c := runtime.NewConfig().WithDevice(runtime.CPU).WithThreads(e.threads()).WithContext(e.Ctx).
+		WithProgress(func(p runtime.Progress) { e.progress("load", p.Done, p.Total) })
+	if configure != nil {
+		c = configure(c)
+	}
+	l := &loaded{}
+	if l.rt, err = runtime.Open(ctx, c); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	if l.prog, l.built, err = model.Load(ctx, l.rt, name, o); err != nil {
+		return nil, errors.Join(err, l.rt.Close(ctx))
+	}
+	l.loadSeconds = time.Since(start).Seconds()
+	if !l.built.Cached {
+		l.compileSeconds = l.built.Report.Seconds
+		l.loadSeconds -= l.compileSeconds
+	}
+	e.finishBars()
+	if l.built.Report.Random {
+		e.warnf("%s: no weights in it, running with random ones from seed %d", name, m.Seed)
+	}
+	if e.Ctx > l.prog.Info().Context {
+		return nil, errors.Join(fmt.Errorf("--ctx: %d tokens, expected at most the model's %d", e.Ctx, l.prog.Info().Context), l.close())
+	}
+	e.logf("loaded %s for %s in %.2f s", l.built.Path, l.prog.Info().Target, l.loadSeconds)
+	return l, nil
+}
+
+func (l *loaded) close() error { return l.rt.Close(context.Background()) }
+
+type memoryResult struct {
+	PeakRSS int64 `json:"peak_rss"`
+	Weights int64 `json:"weights"`
+	Cache   int64 `json:"cache"`
+}
+
+// memory is what the model takes, and the most that this process ever had.
+func (l *loaded) memory(ctx context.Context) (memoryResult, error) {
+	s, err := l.prog.Stats(ctx)
+	if err != nil {
+		return memoryResult{}, err
+	}
+	return memoryResult{PeakRSS: peakRSS(), Weights: s.Memory.Weights + s.Memory.Mapped, Cache: s.CachePeak}, nil
+}
+
+// peakRSS is VmHWM of this process in bytes; 0 where the system does not say.
+func peakRSS() int64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		rest, ok := strings.CutPrefix(line, "VmHWM:")
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n << 10
+	}
+	return 0
+}
