@@ -69,6 +69,7 @@ var matchers = []struct {
 	{ir.OpRope, matchRope},
 	{ir.OpRMSNorm, matchNorm},
 	{ir.OpGather, matchGather},
+	{ir.OpSlice, matchSlice},
 	{ir.OpArgMax, matchReduce},
 	{ir.OpLogSumExp, matchReduce},
 }

@@ -203,3 +203,18 @@ func matchReduce(b *body) (Found, error) {
 	}
 	return Found{p, map[string]*ir.Value{"x": x, "y": b.part.Dst[0]}}, f32s(x)
 }
+
+// matchSlice takes a slice alone: a copy of columns.
+func matchSlice(b *body) (Found, error) {
+	s := b.first(ir.OpSlice)
+	if len(b.part.Body) != 1 || len(s.Type.Shape) != 2 {
+		return Found{}, fmt.Errorf("no kernel computes it with what is beside it")
+	}
+	x, err := b.outer(s.Args[0])
+	if err != nil {
+		return Found{}, err
+	}
+	a := s.Attrs.(ir.SliceAttrs)
+	return Found{work.Slice{Dim: constant(x.Type.Last()), First: a.First, Count: a.Count},
+		map[string]*ir.Value{"x": x, "y": b.part.Dst[0]}}, f32s(x)
+}

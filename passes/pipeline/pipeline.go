@@ -43,6 +43,7 @@ func Standard(o Options) passes.Pipeline {
 		fuse.Epilogues(),                      // before pointwise: what a linear can take should not become a launch
 		fuse.Pointwise(),                      // what is left of elementwise chains
 		fuse.Norms(),                          // last fusion: a norm joins the finished linear
+		lower.CopySlices(),                    // what no cluster reads in place
 		lower.SelectKernels(),                 // clusters are final; a body without a kernel is an error
 		plan.Buffers(),                        // lifetimes are final only now
 	)
