@@ -5,6 +5,12 @@ import (
 	"math"
 )
 
+// Error is what is wrong with a model file's tokenizer: New, FromGGUF and FromHF return no other kind.
+type Error struct{ Err error }
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
 // Model names the algorithm that merges a word's pieces.
 type Model string
 
@@ -18,6 +24,7 @@ const (
 // Type says what a token is for. The values are those of tokenizer.ggml.token_type.
 type Type uint8
 
+// The types of tokens.
 const (
 	Undefined   Type = 0
 	Normal      Type = 1

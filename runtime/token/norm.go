@@ -11,6 +11,7 @@ import (
 // NormKind names one step of normalisation.
 type NormKind string
 
+// The steps of normalisation.
 const (
 	NFC        NormKind = "nfc"
 	NFD        NormKind = "nfd"
