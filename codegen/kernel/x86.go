@@ -35,6 +35,13 @@ func (x X86) Table(values [16]float32) Vec {
 	return Vec{x.k, vecLit(types.Float, ids)}
 }
 
+// RoundI32 converts, rounding to nearest even (AVX-512).
+func (x X86) RoundI32(v Vec) VecI {
+	t := x.k.lanes(types.I32)
+	const allLanes, currentMode = -1, 4
+	return VecI{x.k, x.k.callAs("round.i32", t, nil, v.v, literal{t, "zeroinitializer"}, intLit(types.I16, allLanes), intLit(types.I32, currentMode))}
+}
+
 // HasDot says whether Dot is there.
 func (x X86) HasDot() bool {
 	return x.k.m.target.Has(target.VNNI) || x.k.m.target.Has(target.AVXVNNI)

@@ -21,13 +21,19 @@ type linearMany struct {
 	f    layout.Format
 	e    epilogue
 	wide int64 // columns of a panel
+	heap int64 // scratch behind what the product itself uses
+
+	// run, if set, is the product of a panel with its tokens (linearTiles).
+	run func(pn panel, finish func(n kernel.I64, v []kernel.Vec))
 }
 
 func linearManyBody(p work.Linear) kernel.Body {
 	f, _ := layout.Of(p.Enc)
 	return kernel.Body{Main: func(k *kernel.Kernel) {
 		wide := min(p.Cols, work.Wide/f.Block*f.Block)
-		linearMany{k, p, f, epilogue{k, p}, int64(wide)}.item()
+		m := linearMany{k: k, p: p, f: f, e: epilogue{k, p}, wide: int64(wide)}
+		m.heap = up64(m.wide * work.Panel * 4)
+		m.item()
 	}}
 }
 
@@ -39,15 +45,22 @@ type panel struct {
 
 // sums is the scratch behind the panel: [token of the block][stride].
 func (m linearMany) sums() kernel.Ptr[kernel.F32] {
-	return kernel.Scratch[kernel.F32](m.k, up64(m.wide*work.Panel*4))
+	return kernel.Scratch[kernel.F32](m.k, m.heap)
+}
+
+// units is the number of panels (heads) of the weight.
+func (m linearMany) units() int64 { return m.p.Items(work.Dims{N: 1}) }
+
+// split gives the item's block of tokens and its panel.
+func (m linearMany) split() (block, unit kernel.I64) {
+	return m.k.Item().Over(m.units()), m.k.Item().Modulo(m.units())
 }
 
 func (m linearMany) item() {
 	k, p := m.k, m.p
-	n := k.Dim("N")
-	blocks := n.Plus(work.Block - 1).Over(work.Block)
-	unit, first := k.Item().Div(blocks), k.Item().Rem(blocks).Times(work.Block)
-	last := first.Plus(work.Block).Min(n)
+	block, unit := m.split()
+	first := block.Times(work.Block)
+	last := first.Plus(work.Block).Min(k.Dim("N"))
 	switch p.Epilogue {
 	case work.QKV:
 		m.heads(unit, first, last)
@@ -122,6 +135,10 @@ func headStride(p work.Linear) int64 {
 // product runs the panel over its tokens and gives each token's sums to finish.
 func (m linearMany) product(pn panel, finish func(n kernel.I64, v []kernel.Vec)) {
 	k := m.k
+	if m.run != nil {
+		m.run(pn, finish)
+		return
+	}
 	if m.wide == int64(m.p.Cols) {
 		m.dequant(pn, k.Int(0))
 		m.tokens(pn, k.Int(0), nil, finish)
@@ -142,6 +159,10 @@ func (m linearMany) stage(pn panel, sums kernel.Ptr[kernel.F32], stride int64) {
 		s := sums.At(n.Sub(pn.tokens[0]).Times(stride))
 		kernel.StoreVec(s, v[0])
 		kernel.StoreVec(s.Plus(layout.Lanes), v[1])
+	}
+	if m.run != nil {
+		m.run(pn, put)
+		return
 	}
 	m.dequant(pn, k.Int(0))
 	m.tokens(pn, k.Int(0), nil, put)

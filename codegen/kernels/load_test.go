@@ -82,10 +82,18 @@ func targets(t testing.TB) []target.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if host.Name == base.Name {
-		return []target.Target{base}
+	out := []target.Target{base}
+	if host.Has(target.AMXInt8) { // the same machine without tile registers
+		mid, err := target.Parse("x86-64-v3+avx512+avx512vnni")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, mid)
 	}
-	return []target.Target{base, host}
+	if host.Name != base.Name {
+		out = append(out, host)
+	}
+	return out
 }
 
 // arena is memory outside the collector's reach, 64-byte aligned, guarded by poison.
@@ -149,4 +157,14 @@ func (la *launch) run(chunk int64) {
 			purego.SyscallN(la.last, uintptr(i), addr(la.args), addr(la.scratch))
 		}
 	}
+}
+
+// cpuTime is what this thread has used: other work on the machine does not count. The
+// caller has locked it.
+func cpuTime(t testing.TB) float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		t.Fatal(err)
+	}
+	return float64(u.Utime.Sec+u.Stime.Sec) + float64(u.Utime.Usec+u.Stime.Usec)*1e-6
 }

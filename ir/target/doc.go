@@ -5,5 +5,5 @@
 // which asks the processor that runs us; it trusts cpuid's feature bits and nothing
 // else, because virtual machines report wrong model numbers.
 //
-// Border: imports golang.org/x/sys/cpu and the standard library only.
+// Border: imports golang.org/x/sys/{cpu,unix} and the standard library only.
 package target

@@ -24,10 +24,11 @@ func Host() (Target, error) {
 	var fs []Feature
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512CD && x.HasAVX512DQ && x.HasAVX512VL {
 		fs = append(fs, AVX512)
+		tiles := x.HasAMXTile && mayUseTiles()
 		for _, f := range []struct {
 			f   Feature
 			has bool
-		}{{VNNI, x.HasAVX512VNNI}, {BF16, x.HasAVX512BF16}, {AMXInt8, x.HasAMXTile && x.HasAMXInt8}, {AMXBF16, x.HasAMXTile && x.HasAMXBF16}} {
+		}{{VNNI, x.HasAVX512VNNI}, {BF16, x.HasAVX512BF16}, {AMXInt8, x.HasAMXInt8 && tiles}, {AMXBF16, x.HasAMXBF16 && tiles}} {
 			if f.has {
 				fs = append(fs, f.f)
 			}

@@ -246,14 +246,18 @@ func (h *Heads) operands() []Operand {
 const Panel = 2 * layout.Lanes
 
 // Block is the number of tokens of an item of a Many product.
-const Block = 192
+const Block = 256
 
 // Wide is the number of columns that a Many product dequantises at a time.
 const Wide = 4096
 
+// WideTiles is the most columns of a Many product that runs on tile registers.
+const WideTiles = 16384
+
 // Items implements Params. One: an item is a tile (GLU: a tile of both segments; QKV:
 // a head). Many: a panel of two tiles (GLU: one of each segment; QKV: a head) times a
-// block of tokens; the panel is the slower axis.
+// block of tokens; the block is the slower axis, so that a worker keeps what it made of
+// the block's rows.
 func (p Linear) Items(d Dims) int64 {
 	n := int64(p.units())
 	if p.Tokens == Many {
@@ -282,8 +286,8 @@ func (p Linear) units() int {
 func (p Linear) Group(Dims) int64 { return 0 }
 
 // Scratch implements Params. One: x as the inner loop wants it (three digits and sums
-// of every block cost less than 8 bytes a value) and a head's sums. Many: the panel and
-// the sums of a block of tokens.
+// of every block cost less than 8 bytes a value) and a head's sums. Many: the panel, the
+// sums of a block of tokens and its rows in three digits (tile registers).
 func (p Linear) Scratch() int64 {
 	head := int64(0)
 	if p.QKV != nil {
@@ -293,7 +297,11 @@ func (p Linear) Scratch() int64 {
 		return up64(int64(p.Cols)*16+1024) + up64(head)
 	}
 	wide := int64(min(p.Cols, Wide))
-	return up64(wide*Panel*4) + up64(Block*max(Panel*4, head)) + 1024
+	if p.Cols <= WideTiles {
+		wide = int64(p.Cols)
+	}
+	digits := up64(int64(p.Cols)) * 3 * Block
+	return up64(wide*Panel*4) + up64(Block*max(Panel*4, head+64)) + digits + 16384
 }
 
 // Temp implements Params.
