@@ -17,11 +17,16 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { elementwise(k, p) }}, nil
 	case work.Gather:
 		return kernel.Body{Main: func(k *kernel.Kernel) { gather(k, p) }}, nil
+	case work.Slice:
+		return kernel.Body{Main: func(k *kernel.Kernel) { slice(k, p) }}, nil
 	case work.RopeTable:
 		return kernel.Body{Main: func(k *kernel.Kernel) { ropeTable(k, p) }}, nil
 	case work.Linear:
 		if p.Tokens == work.One {
 			return linearOneBody(p, targetKind(t.Arch)), nil
+		}
+		if onTiles(p, t) {
+			return linearTilesBody(p), nil
 		}
 		if t.Arch == target.X86 && p.Dot == work.F32 {
 			return linearManyBody(p), nil
