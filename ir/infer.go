@@ -179,6 +179,13 @@ func inferBinary(c *inferCtx) types.Type {
 
 func inferSame(c *inferCtx) types.Type { return c.float(0, 0) }
 
+func inferScale(c *inferCtx) types.Type {
+	if by := c.attrs.(ScaleAttrs).By; math.IsNaN(by) || math.IsInf(by, 0) {
+		c.failf("by is %v, expected a finite number", by)
+	}
+	return c.float(0, 0)
+}
+
 func inferSoftcap(c *inferCtx) types.Type {
 	positive(c, "cap", c.attrs.(SoftcapAttrs).Cap)
 	return c.float(0, 0)

@@ -104,7 +104,7 @@ var ops = [numOps]OpInfo{
 		Doc: "x / (1 + exp(-x))."},
 	OpGELU: {Name: "gelu", Args: "x", Attrs: GELUAttrs{}, Levels: Graph, Pointwise: true, infer: inferSame,
 		Doc: "x * Phi(x); with tanh: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."},
-	OpScale: {Name: "scale", Args: "x", Attrs: ScaleAttrs{}, Levels: Graph, Pointwise: true, infer: inferSame,
+	OpScale: {Name: "scale", Args: "x", Attrs: ScaleAttrs{}, Levels: Graph, Pointwise: true, infer: inferScale,
 		Doc: "x * by."},
 	OpSoftcap: {Name: "softcap", Args: "x", Attrs: SoftcapAttrs{}, Levels: Graph, Pointwise: true, infer: inferSoftcap,
 		Doc: "cap * tanh(x / cap)."},

@@ -3,6 +3,7 @@ package golden
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -261,4 +262,31 @@ func diff(a, b string) string {
 		}
 	}
 	return out.String()
+}
+
+// Every pass has a golden that says what it does, and one whose name begins with
+// not- that says what it leaves alone or refuses.
+func TestEveryPassIsClaimed(t *testing.T) {
+	does, spares := map[string]bool{}, map[string]bool{}
+	files(t, func(path, text string) {
+		into := does
+		if strings.HasPrefix(filepath.Base(path), "not-") {
+			into = spares
+		}
+		for _, line := range strings.Split(text, "\n") {
+			cmd, args, err := datadriven.ParseLine(line)
+			if err != nil || cmd != "run" {
+				continue
+			}
+			r := &runCase{t: t, d: &datadriven.TestData{Cmd: cmd, CmdArgs: args}}
+			for _, name := range r.list("pass") {
+				into[name] = true
+			}
+		}
+	})
+	for _, p := range pipeline.All() {
+		if !does[p.Name] || !spares[p.Name] {
+			t.Errorf("%s: a golden says what it does: %v; a not- golden what it does not: %v", p.Name, does[p.Name], spares[p.Name])
+		}
+	}
 }
