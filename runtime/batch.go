@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"quire/runtime/device"
 	"quire/runtime/kv"
@@ -26,9 +27,10 @@ const logitsBytes = 64 << 20
 // widthStep rounds the width of page tables up, so that it changes seldom.
 const widthStep = 16
 
-// assemble fills the batch: first every request that has one token to feed, then prompts
-// in the order of the queue, together at most a chunk of rows. Requests that cannot have
-// pages fail. It reports whether there is anything to run.
+// assemble fills the batch: first the requests that have one token to feed, then prompts,
+// together at most a chunk of rows, both in the order of the queue. While a prompt waits
+// one slot is kept for it. Requests that cannot have pages fail. It reports whether there is
+// anything to run.
 func (e *engine) assemble() bool {
 	b := &e.batch
 	b.parts = b.parts[:0]
@@ -36,20 +38,15 @@ func (e *engine) assemble() bool {
 	budget, outs := e.limits.chunk, max(1, logitsBytes/(4*e.p.Vocab))
 	failed := map[*request]bool{}
 	for _, one := range []bool{true, false} {
+		slots := e.limits.slots
+		if one && slots > 1 && slices.ContainsFunc(e.active, func(r *request) bool { return r.left() > 1 }) {
+			slots--
+		}
 		for _, r := range e.active {
-			if (r.left() == 1) != one || len(b.parts) == e.limits.slots {
+			if (r.left() == 1) != one || len(b.parts) >= slots {
 				continue
 			}
-			n := 1
-			if !one {
-				n = min(r.left(), budget)
-				if r.chunk > 0 {
-					n = min(n, r.chunk)
-				}
-			}
-			if r.all {
-				n = min(n, max(0, outs))
-			}
+			n := r.most(budget, outs)
 			if n == 0 {
 				continue
 			}
@@ -82,6 +79,22 @@ func (e *engine) assemble() bool {
 	}
 	e.layOut()
 	return true
+}
+
+// most is how many tokens the request may feed in a step that has room for budget rows of
+// prompts and outs rows of results.
+func (r *request) most(budget, outs int) int {
+	n := r.left()
+	if n > 1 {
+		n = min(n, budget)
+	}
+	if r.chunk > 0 {
+		n = min(n, r.chunk)
+	}
+	if r.all {
+		n = min(n, max(0, outs))
+	}
+	return n
 }
 
 // layOut writes the step inputs of the parts.

@@ -186,16 +186,12 @@ type Program struct {
 func newProgram(p *program.Program, m device.Model, l limits) (*Program, error) {
 	out := &Program{p: p, limits: l, eog: map[int32]bool{}}
 	if p.Tokenizer != nil {
-		var d token.Data
-		if err := json.Unmarshal(p.Tokenizer, &d); err != nil {
-			return nil, fmt.Errorf("runtime: tokenizer: %w", err)
-		}
-		t, err := token.New(d)
+		t, err := newTokenizer(p)
 		if err != nil {
 			return nil, err
 		}
 		out.tok = t
-		for _, id := range d.EOG {
+		for _, id := range t.Data().EOG {
 			out.eog[id] = true
 		}
 	}
@@ -208,6 +204,14 @@ func newProgram(p *program.Program, m device.Model, l limits) (*Program, error) 
 	}
 	out.engine = newEngine(m, kv.New(tables, l.pages, l.context), p, l)
 	return out, nil
+}
+
+func newTokenizer(p *program.Program) (*token.Tokenizer, error) {
+	var d token.Data
+	if err := json.Unmarshal(p.Tokenizer, &d); err != nil {
+		return nil, fmt.Errorf("runtime: tokenizer: %w", err)
+	}
+	return token.New(d)
 }
 
 // Info is the Program's data. The caller must not change it.

@@ -162,6 +162,31 @@ func TestLongPromptIsFair(t *testing.T) {
 	}
 }
 
+// A prompt gets a slot although more sessions decode than a step has slots.
+func TestPromptIsNotStarved(t *testing.T) {
+	p, f := open(t, limits{slots: 3, chunk: 8})
+	f.delay = 100 * time.Microsecond
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			_, _, _ = generate(ctx, session(t, p), GenerateOptions{Prompt: prompt(i, 2), IgnoreEnd: true})
+		})
+	}
+	for f.steps.Load() < 10 {
+		time.Sleep(time.Millisecond)
+	}
+	before := f.steps.Load()
+	if _, err := session(t, p).Prefill(t.Context(), prompt(9, 80)); err != nil {
+		t.Error(err)
+	}
+	if n := f.steps.Load() - before; n > 20 {
+		t.Errorf("80 tokens in chunks of 8 took %d steps, want about 10", n)
+	}
+	cancel()
+	wg.Wait()
+}
+
 func TestCancelMidPrefill(t *testing.T) {
 	p, f := open(t, limits{chunk: 10})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -237,22 +237,23 @@ func (l *launch) size(m *Model, d work.Dims, want device.Want) error {
 	}
 	l.record[recItems] = items
 	l.record[recGroup] = group
-	l.record[recChunk] = chunk(items, int64(m.threads), l.params.Scratch() > 0)
+	l.record[recChunk] = chunk(items, int64(m.threads), l.params)
 	if items == 0 {
 		return nil
 	}
 	return m.need(&m.temp, l.params.Temp(d))
 }
 
-// chunk is how many items a worker takes at once: few enough that workers end together,
-// many where each take begins with work of its own (what fills the scratch).
-func chunk(items, threads int64, prepares bool) int64 {
+// chunk is how many items a worker takes at once. A matrix-vector product begins each take
+// by preparing its vector, which costs about an item: two takes a worker. Others take
+// little, so that workers end together although items differ.
+func chunk(items, threads int64, p work.Params) int64 {
 	if threads == 1 {
 		return max(1, items)
 	}
-	takes := threads * 8
-	if prepares {
-		takes = threads * 4
+	takes := 16 * threads
+	if l, ok := p.(work.Linear); ok && l.Tokens == work.One {
+		takes = 2 * threads
 	}
 	return max(1, (items+takes-1)/takes)
 }
