@@ -149,10 +149,15 @@ func StoreBytes(p Ptr[U8], x VecI) {
 
 // StoreBF16s rounds to nearest even and stores Width neighbours; a NaN stays one.
 func StoreBF16s(p Ptr[BF16], x Vec) {
-	k, w := p.k, x.Bits()
-	r := w.Add(w.Shr(16).Mask(1)).Add(k.VecI(0x7fff)).Shr(16)
-	r = x.Eq(x).SelectI(r, w.Shr(16).Or(k.VecI(0x40)))
-	store(k.b, k.b.NewTrunc(r.v, k.lanes(types.I16)), p.v, p.space, 2)
+	k := p.k
+	store(k.b, k.b.NewTrunc(x.RoundBF16().Bits().Shr(16).v, k.lanes(types.I16)), p.v, p.space, 2)
+}
+
+// RoundBF16 rounds each lane to a bfloat16's value, ties to even; a NaN stays one.
+func (a Vec) RoundBF16() Vec {
+	k, w := a.k, a.Bits()
+	r := w.Add(w.Shr(16).Mask(1)).Add(k.VecI(0x7fff))
+	return a.Eq(a).SelectI(r, w.Or(k.VecI(0x400000))).Mask(-0x10000).Float()
 }
 
 // Data is a constant array of float32 in the module.

@@ -66,6 +66,10 @@ func prepare(k *kernel.Kernel, p work.Linear, f layout.Format) {
 		}
 		return v
 	}
+	if p.Dot == work.BF16 {
+		exact := value
+		value = func(l kernel.Lanes) kernel.Vec { return exact(l).RoundBF16() }
+	}
 	how := formOf(k, p, f)
 	if how == inFloats {
 		prepareFloats(k, p, f, value)
@@ -78,13 +82,25 @@ func prepare(k *kernel.Kernel, p work.Linear, f layout.Format) {
 	})
 }
 
-// prepareFloats stores x and, for a quantised weight, its sums.
+// prepareFloats stores x (through 8-bit codes, with Dot i8) and, for a quantised weight, its sums.
 func prepareFloats(k *kernel.Kernel, p work.Linear, f layout.Format, value func(kernel.Lanes) kernel.Vec) {
-	if f.Block == 1 && p.Norm == nil {
+	if f.Block == 1 && p.Norm == nil && p.Dot == work.F32 {
 		return
 	}
 	y := kernel.Scratch[kernel.F32](k, 0)
 	sums := kernel.Scratch[kernel.F32](k, int64(4*p.Cols))
+	if p.Dot == work.I8 {
+		kernel.Each(k, k.Int(0), k.Int(int64(p.Cols)), 32, func(i kernel.I64) {
+			lo, hi := value(k.All(i)), value(k.All(i.Plus(16)))
+			up, s := toBytes(k, 127, lo, hi)
+			for j, v := range []kernel.Vec{lo, hi} {
+				v = v.Mul(up.Splat()).Round().Mul(s.Splat())
+				kernel.StoreVec(y.At(i).Plus(int64(16*j)), v)
+				kernel.StoreF32(sums.At(i.Over(16)).Plus(int64(j)), v.ReduceAdd())
+			}
+		})
+		return
+	}
 	kernel.Row(k, p.Cols, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
 		v := value(l)
 		l.Store(y, v)
@@ -95,17 +111,22 @@ func prepareFloats(k *kernel.Kernel, p work.Linear, f layout.Format, value func(
 	})
 }
 
+// toBytes is the factor that brings the greatest of 32 values to the limit, and the scale
+// that brings it back; both 0 where all are next to nothing.
+func toBytes(k *kernel.Kernel, limit float32, lo, hi kernel.Vec) (up, s kernel.F32) {
+	top := lo.Abs().Max(hi.Abs()).ReduceMax()
+	some := top.Gt(k.Float(1e-30))
+	return kernel.Select(some, k.Float(limit).Div(top), k.Float(0)), kernel.Select(some, top.Div(k.Float(limit)), k.Float(0))
+}
+
 // digits writes the record of 32 values.
 func digits(k *kernel.Kernel, how form, off int, lo, hi kernel.Vec, rec kernel.Ptr[kernel.U8]) {
 	limit := float32(digitTop)
 	if how == inBytes {
 		limit = 127
 	}
-	top := lo.Abs().Max(hi.Abs()).ReduceMax()
-	some := top.Gt(k.Float(1e-30))
-	up := kernel.Select(some, k.Float(limit).Div(top), k.Float(0)).Splat()
-	s := kernel.Select(some, top.Div(k.Float(limit)), k.Float(0))
-	a, b := lo.Mul(up).Round().I32(), hi.Mul(up).Round().I32()
+	up, s := toBytes(k, limit, lo, hi)
+	a, b := lo.Mul(up.Splat()).Round().I32(), hi.Mul(up.Splat()).Round().I32()
 	fs := kernel.As[kernel.F32](rec)
 	kernel.StoreF32(fs.Plus(recScale/4), s)
 	sa, sb := a.ReduceAdd(), b.ReduceAdd()

@@ -28,7 +28,7 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		if onTiles(p, t) {
 			return linearTilesBody(p), nil
 		}
-		if t.Arch == target.X86 && p.Dot == work.F32 {
+		if t.Arch == target.X86 {
 			return linearManyBody(p), nil
 		}
 	case work.Embed:

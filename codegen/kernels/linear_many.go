@@ -29,12 +29,22 @@ type linearMany struct {
 
 func linearManyBody(p work.Linear) kernel.Body {
 	f, _ := layout.Of(p.Enc)
-	return kernel.Body{Main: func(k *kernel.Kernel) {
-		wide := min(p.Cols, work.Wide/f.Block*f.Block)
-		m := linearMany{k: k, p: p, f: f, e: epilogue{k, p}, wide: int64(wide)}
-		m.heap = up64(m.wide * work.Panel * 4)
-		m.item()
-	}}
+	wide := int64(min(p.Cols, work.Wide/f.Block*f.Block))
+	many := func(k *kernel.Kernel) linearMany {
+		return linearMany{k: k, p: p, f: f, e: epilogue{k, p}, wide: wide, heap: up64(wide * work.Panel * 4)}
+	}
+	if p.Dot == work.F32 {
+		return kernel.Body{Main: func(k *kernel.Kernel) { many(k).item() }}
+	}
+	return kernel.Body{
+		Prep: func(k *kernel.Kernel) { kernel.StoreI64(many(k).tag(), k.Int(-1)) },
+		Main: func(k *kernel.Kernel) {
+			m := many(k)
+			block, _ := m.split()
+			m.widen(block)
+			m.item()
+		},
+	}
 }
 
 // panel is two tiles of the weight and where their sums go.
@@ -266,7 +276,7 @@ func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out
 			acc[slot(t, s, 0)] = init[t][tile]
 		}
 	}
-	x := kernel.Arg[kernel.F32](k, "x").At(n.Times(int64(m.p.Cols)))
+	x := m.x(n)
 	w := kernel.Scratch[kernel.F32](k, 0)
 	turn := func(i kernel.I64, unroll int, acc []kernel.Vec) []kernel.Vec {
 		next := append([]kernel.Vec(nil), acc...)

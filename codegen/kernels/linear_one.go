@@ -79,7 +79,7 @@ func (o linearOne) dot(tiles ...kernel.Ptr[kernel.U8]) []kernel.Vec {
 
 // x is where the inner loop reads x.
 func (o linearOne) x() kernel.Ptr[kernel.F32] {
-	if o.k.Width() == 1 || o.f.Block == 1 && o.p.Norm == nil {
+	if o.k.Width() == 1 || o.f.Block == 1 && o.p.Norm == nil && o.p.Dot == work.F32 {
 		return kernel.Arg[kernel.F32](o.k, "x")
 	}
 	return kernel.Scratch[kernel.F32](o.k, 0)

@@ -183,25 +183,80 @@ func TestLinearManyEpilogues(t *testing.T) {
 	}
 }
 
+// roundRef rounds rows as a Dot says.
+func roundRef(dot work.Dot, x []float32, cols int) []float32 {
+	y := append([]float32(nil), x...)
+	for i := 0; dot == work.I8 && i < len(y); i += 32 {
+		top := float32(0)
+		for _, v := range y[i : i+32] {
+			top = max(top, float32(math.Abs(float64(v))))
+		}
+		for j, v := range y[i : i+32] {
+			y[i+j] = float32(math.RoundToEven(float64(v*(127/top)))) * (top / 127)
+		}
+	}
+	for i, v := range y {
+		if dot == work.BF16 {
+			b := math.Float32bits(v)
+			y[i] = math.Float32frombits((b + b>>16&1 + 0x7fff) &^ 0xffff)
+		}
+	}
+	return y
+}
+
+// With rounded activations the product is that of the rounded values: exactly where x is
+// used as it is, to 16 bits on tile registers.
+func TestLinearRounded(t *testing.T) {
+	for _, tgt := range targets(t) {
+		for _, dot := range []work.Dot{work.BF16, work.I8} {
+			for _, e := range layout.Encs() {
+				f, _ := layout.Of(e)
+				p := work.Linear{Enc: e, Rows: []int{35}, Cols: max(f.Block, 32) * 3, Tokens: work.Many, Dot: dot, Epilogue: work.Store}
+				tol := 3e-6
+				if onTiles(p, tgt) {
+					tol = 2e-4
+				}
+				const n = 19
+				r := work.Round{Dim: p.Cols, To: dot}
+				q := p
+				q.Tokens = work.One
+				l := open(t, tgt, p, r, q)
+				packed, w := weight(t, p.Enc, p.Rows, p.Cols)
+				x, codes := random(t, n*p.Cols, 1), alloc[byte](t, n*int(r.RowBytes()))
+				y, y1 := poison(alloc[float32](t, n*35)), poison(alloc[float32](t, 35))
+				d := work.Dims{N: n}
+				l.bind(t, 1, r, d, map[string]uintptr{"x": addr(x), "y": addr(codes)}).run(5)
+				l.bind(t, 0, p, d, map[string]uintptr{"x": addr(codes), "w": addr(packed), "y": addr(y)}).run(1)
+				l.bind(t, 2, q, work.Dims{N: 1}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y1)}).run(2)
+				want := linearRef(p, n, roundRef(dot, x, p.Cols), nil, w, nil, nil)
+				close32(t, tgt.Name+" "+p.Key(), y, want, tol)
+				close32(t, tgt.Name+" "+q.Key(), y1, want[:35], 3e-6)
+			}
+		}
+	}
+}
+
 // BenchmarkLinearMany is 512 tokens against one weight, on one core.
 func BenchmarkLinearMany(b *testing.B) {
 	for _, tgt := range targets(b) {
-		for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}} {
-			for _, n := range []int{4, 512} {
-				b.Run(fmt.Sprintf("%.14s/%dx%d/n=%d", tgt.Name, s[0], s[1], n), func(b *testing.B) {
-					p := work.Linear{Enc: layout.Q4_1, Rows: []int{s[0]}, Cols: s[1], Tokens: work.Many, Dot: work.F32, Epilogue: work.Store}
-					l := open(b, tgt, p)
-					packed, _ := weight(b, p.Enc, p.Rows, p.Cols)
-					x, y := random(b, n*p.Cols, 1), alloc[float32](b, n*p.R()+16)
-					la := l.bind(b, 0, p, work.Dims{N: int64(n)}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y)})
-					runtime.LockOSThread()
-					defer runtime.UnlockOSThread()
-					from := cpuTime(b)
-					for b.Loop() {
-						la.run(1 << 30)
-					}
-					b.ReportMetric(2e-9*float64(n*s[0]*s[1])*float64(b.N)/(cpuTime(b)-from), "GFLOP/s")
-				})
+		for _, dot := range []work.Dot{work.F32, work.I8} {
+			for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}} {
+				for _, n := range []int{4, 512} {
+					b.Run(fmt.Sprintf("%.14s/%s/%dx%d/n=%d", tgt.Name, dot, s[0], s[1], n), func(b *testing.B) {
+						p := work.Linear{Enc: layout.Q4_1, Rows: []int{s[0]}, Cols: s[1], Tokens: work.Many, Dot: dot, Epilogue: work.Store}
+						l := open(b, tgt, p)
+						packed, _ := weight(b, p.Enc, p.Rows, p.Cols)
+						x, y := random(b, n*p.Cols, 1), alloc[float32](b, n*p.R()+16)
+						la := l.bind(b, 0, p, work.Dims{N: int64(n)}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y)})
+						runtime.LockOSThread()
+						defer runtime.UnlockOSThread()
+						from := cpuTime(b)
+						for b.Loop() {
+							la.run(1 << 30)
+						}
+						b.ReportMetric(2e-9*float64(n*s[0]*s[1])*float64(b.N)/(cpuTime(b)-from), "GFLOP/s")
+					})
+				}
 			}
 		}
 	}

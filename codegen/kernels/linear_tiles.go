@@ -20,6 +20,9 @@ import (
 // products of 16 tokens x 16 rows x 64 columns take 128 cycles: four times the rate of
 // float32 multiply-adds.
 //
+// With Dot bf16 or i8, whose x is rounded already, two digits (16 bits) and three pairs
+// take 48 cycles.
+//
 // The digits of a block of tokens are made by the first item that needs them and stay in
 // the worker's scratch for its next items; the digits of a panel of 32 rows of w are made
 // by its item.
@@ -30,20 +33,41 @@ type linearTiles struct {
 
 // tileScratch is where things lie in scratch, in bytes.
 type tileScratch struct {
-	steps                            int64 // of 64 columns
+	digits                           int64 // 3, or 2 for rounded rows
+	step                             int64 // bytes of a tile's digits of 64 columns
+	steps                            int64
 	tag, config                      int64
 	w, wScale, x, xScale, sums, heap int64
 }
 
-// sumTiles is the number of accumulators, which leaves registers for one digit of x and
+// limit is the magnitude of the greatest integer: a little below the greatest of digits
+// from -127 to 127, so that rounding cannot pass it.
+func (t tileScratch) limit() float32 {
+	if t.digits == 2 {
+		return 32600
+	}
+	return digitTop
+}
+
+// unit is the weight of the last sum.
+func (t tileScratch) unit() float32 { return 256 }
+
+// accumulators is the number of sums: one for each weight of a pair of digits.
+func (t tileScratch) accumulators() int { return int(t.digits) + int(t.digits)/3 }
+
+// sumTiles is the greatest number of accumulators, which leaves registers for one digit of x and
 // all three of w. Products on one accumulator follow each other without delay.
 const sumTiles = 4
 
 func tileLayout(p work.Linear) tileScratch {
-	t := tileScratch{steps: int64(p.Cols+63) / 64, config: 64, w: 128}
-	t.wScale = t.w + 2*3*kernel.TileBytes*t.steps
+	t := tileScratch{digits: 3, steps: int64(p.Cols+63) / 64, config: 64, w: 128}
+	if p.Dot != work.F32 {
+		t.digits = 2
+	}
+	t.step = t.digits * kernel.TileBytes
+	t.wScale = t.w + 2*t.step*t.steps
 	t.x = t.wScale + work.Panel*4
-	t.xScale = t.x + work.Block/16*3*kernel.TileBytes*t.steps
+	t.xScale = t.x + work.Block/16*t.step*t.steps
 	t.sums = t.xScale + work.Block*4
 	t.heap = t.sums + 2*sumTiles*kernel.TileBytes
 	return t
@@ -51,7 +75,7 @@ func tileLayout(p work.Linear) tileScratch {
 
 // onTiles says whether a kernel can run on tile registers.
 func onTiles(p work.Linear, t target.Target) bool {
-	return t.Has(target.AMXInt8) && p.Tokens == work.Many && p.Dot == work.F32 && p.Cols%32 == 0 && p.Cols <= work.WideTiles
+	return t.Has(target.AMXInt8) && p.Tokens == work.Many && p.Cols%32 == 0 && p.Cols <= work.WideTiles
 }
 
 func linearTilesBody(p work.Linear) kernel.Body {
@@ -90,29 +114,28 @@ func (m linearTiles) rows(block kernel.I64) {
 // row makes the digits of one token, the t-th of its block.
 func (m linearTiles) row(n, t kernel.I64) {
 	k, cols := m.k, m.p.Cols
-	x := kernel.Arg[kernel.F32](k, "x").At(n.Times(int64(cols)))
 	top := kernel.Range(k, 0, int64(cols), 32, k.Zeros(2), func(i kernel.I64, acc []kernel.Vec) []kernel.Vec {
-		return []kernel.Vec{kernel.LoadVec(x.At(i)).Abs().Max(acc[0]), kernel.LoadVec(x.At(i).Plus(16)).Abs().Max(acc[1])}
+		return []kernel.Vec{m.source(n, i).Abs().Max(acc[0]), m.source(n, i.Plus(16)).Abs().Max(acc[1])}
 	})
 	most := top[0].Max(top[1]).ReduceMax().Max(k.Float(1e-30))
-	kernel.StoreF32(kernel.Scratch[kernel.F32](k, m.at.xScale).At(t), most.Div(k.Float(digitTop)))
-	up := k.Float(digitTop).Div(most).Splat()
-	tile := kernel.Scratch[kernel.U8](k, m.at.x).At(t.Over(16).Times(3 * kernel.TileBytes * m.at.steps).Add(t.Modulo(16).Times(64)))
+	kernel.StoreF32(kernel.Scratch[kernel.F32](k, m.at.xScale).At(t), most.Div(k.Float(m.at.limit())))
+	up := k.Float(m.at.limit()).Div(most).Splat()
+	tile := kernel.Scratch[kernel.U8](k, m.at.x).At(t.Over(16).Times(m.at.step * m.at.steps).Add(t.Modulo(16).Times(64)))
 	kernel.Each(k, k.Int(0), k.Int(int64(cols)), 32, func(i kernel.I64) {
-		step := tile.At(i.Over(64).Times(3 * kernel.TileBytes).Add(i.Modulo(64)))
+		step := tile.At(i.Over(64).Times(m.at.step).Add(i.Modulo(64)))
 		for half := range int64(2) {
-			d := threeDigits(k, kernel.LoadVec(x.At(i).Plus(16*half)).Mul(up))
-			for j := range int64(3) {
-				kernel.StoreBytes(step.Plus(j*kernel.TileBytes+16*half), d.Shr(int32(16-8*j)))
+			d := balanced(k, m.source(n, i.Plus(16*half)).Mul(up))
+			for j := range m.at.digits {
+				kernel.StoreBytes(step.Plus(j*kernel.TileBytes+16*half), d.Shr(int32(8*(m.at.digits-1-j))))
 			}
 		}
 	})
 }
 
-// threeDigits rounds to integers below 2^23 and gives their three balanced digits, signed
+// balanced rounds to integers below 2^23 and gives their three balanced digits, signed
 // bytes, the least significant lowest: adding 128 to each digit carries, taking it off
 // again does not.
-func threeDigits(k *kernel.Kernel, v kernel.Vec) kernel.VecI {
+func balanced(k *kernel.Kernel, v kernel.Vec) kernel.VecI {
 	return k.X86().RoundI32(v).Add(k.VecI(0x808080)).Xor(k.VecI(0x808080))
 }
 
@@ -123,8 +146,8 @@ func (m linearTiles) panel(pn panel) {
 	for s, number := range []kernel.I64{pn.a, pn.b} {
 		src := kernel.Arg[kernel.U8](k, "w").At(number.Times(tile))
 		top := m.top(src).Max(k.Vec(1e-30))
-		kernel.StoreVec(kernel.Scratch[kernel.F32](k, m.at.wScale+int64(64*s)), top.Scale(256/float32(digitTop)))
-		m.weightDigits(src, k.Vec(digitTop).Div(top), m.at.w+int64(s)*3*kernel.TileBytes*m.at.steps)
+		kernel.StoreVec(kernel.Scratch[kernel.F32](k, m.at.wScale+int64(64*s)), top.Scale(m.at.unit()/m.at.limit()))
+		m.weightDigits(src, k.Vec(m.at.limit()).Div(top), m.at.w+int64(s)*m.at.step*m.at.steps)
 	}
 }
 
@@ -172,17 +195,17 @@ func (m linearTiles) weightDigits(src kernel.Ptr[kernel.U8], up kernel.Vec, at i
 		for u := 0; u < block; u += unit {
 			v := m.scaled(c, p, u, up)
 			to := i.Plus(int64(u))
-			line := dst.At(to.Over(64).Times(3 * kernel.TileBytes).Add(to.Modulo(64).Times(16)))
+			line := dst.At(to.Over(64).Times(m.at.step).Add(to.Modulo(64).Times(16)))
 			for j := 0; j < unit; j += 4 {
-				for d, w := range transpose(v[j : j+4]) {
+				for d, w := range transpose(v[j : j+4])[3-m.at.digits:] {
 					kernel.StoreVecI(kernel.As[kernel.I32](line.Plus(int64(d*kernel.TileBytes+16*j))), w)
 				}
 			}
 		}
 	})
 	if m.p.Cols%64 != 0 { // the last step's second half multiplies leftovers of x
-		line := dst.Plus((m.at.steps-1)*3*kernel.TileBytes + 512)
-		for d := range int64(3) {
+		line := dst.Plus((m.at.steps-1)*m.at.step + 512)
+		for d := range m.at.digits {
 			for j := range int64(8) {
 				kernel.StoreVecI(kernel.As[kernel.I32](line.Plus(d*kernel.TileBytes+64*j)), k.VecI(0))
 			}
@@ -196,7 +219,7 @@ func (m linearTiles) scaled(c *column, p kernel.Ptr[kernel.U8], u int, up kernel
 	var out []kernel.VecI
 	if f.Block == 1 {
 		for j := range 32 {
-			out = append(out, threeDigits(k, floats(k, f, p.Plus(int64(j*f.ColumnBytes()))).Mul(up)))
+			out = append(out, balanced(k, floats(k, f, p.Plus(int64(j*f.ColumnBytes()))).Mul(up)))
 		}
 		return out
 	}
@@ -205,7 +228,7 @@ func (m linearTiles) scaled(c *column, p kernel.Ptr[kernel.U8], u int, up kernel
 		d, mn := c.scales(u + h)
 		d, mn = d.Mul(up), mn.Mul(up)
 		for _, q := range c.codes(u+h, size) {
-			out = append(out, threeDigits(k, q.FMA(d, mn)))
+			out = append(out, balanced(k, q.FMA(d, mn)))
 		}
 	}
 	return out
@@ -247,18 +270,18 @@ func (m linearTiles) run(pn panel, finish func(n kernel.I64, v []kernel.Vec)) {
 // tile multiplies 16 tokens with tile s of the panel and stores the sums.
 func (m linearTiles) tile(token, s kernel.I64) {
 	k, t := m.k, m.k.X86().Tiles()
-	block := 3 * kernel.TileBytes * m.at.steps
+	block := m.at.step * m.at.steps
 	x := kernel.Scratch[kernel.U8](k, m.at.x).At(token.Over(16).Times(block))
 	w := kernel.Scratch[kernel.U8](k, m.at.w).At(s.Times(block))
-	for i := range sumTiles {
+	for i := range m.at.accumulators() {
 		t.Zero(i)
 	}
 	const a, b = 4, 5 // b, b+1, b+2
 	kernel.Each(k, k.Int(0), k.Int(m.at.steps), 1, func(i kernel.I64) {
-		xi, wi := x.At(i.Times(3*kernel.TileBytes)), w.At(i.Times(3*kernel.TileBytes))
-		for d := range 3 {
+		xi, wi := x.At(i.Times(m.at.step)), w.At(i.Times(m.at.step))
+		for d := range int(m.at.digits) {
 			t.Load(a, xi.Plus(int64(d*kernel.TileBytes)))
-			for e := range min(3, 4-d) {
+			for e := range min(int(m.at.digits), m.at.accumulators()-d) {
 				if d == 0 {
 					t.Load(b+e, wi.Plus(int64(e*kernel.TileBytes)))
 				}
@@ -267,7 +290,7 @@ func (m linearTiles) tile(token, s kernel.I64) {
 		}
 	})
 	sums := kernel.Scratch[kernel.U8](k, m.at.sums).At(s.Times(sumTiles * kernel.TileBytes))
-	for i := range sumTiles {
+	for i := range m.at.accumulators() {
 		t.Store(i, sums.Plus(int64(i*kernel.TileBytes)))
 	}
 }
@@ -279,8 +302,9 @@ func (m linearTiles) total(s int64, row kernel.I64) kernel.Vec {
 		at := m.at.sums + (s*sumTiles+i)*kernel.TileBytes
 		return kernel.LoadVecI(kernel.As[kernel.I32](kernel.Scratch[kernel.U8](k, at).At(row)))
 	}
-	base := k.Vec(256)
-	v := c(0).F32().FMA(base, c(1).F32())
-	v = v.FMA(base, c(2).F32())
-	return v.FMA(base, c(3).F32())
+	v := c(0).F32()
+	for i := 1; i < m.at.accumulators(); i++ {
+		v = v.FMA(k.Vec(256), c(int64(i)).F32())
+	}
+	return v
 }

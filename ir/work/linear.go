@@ -287,7 +287,7 @@ func (p Linear) Group(Dims) int64 { return 0 }
 
 // Scratch implements Params. One: x as the inner loop wants it (three digits and sums
 // of every block cost less than 8 bytes a value) and a head's sums. Many: the panel, the
-// sums of a block of tokens and its rows in three digits (tile registers).
+// sums of a block of tokens and its rows as the inner loop wants them.
 func (p Linear) Scratch() int64 {
 	head := int64(0)
 	if p.QKV != nil {
@@ -300,8 +300,8 @@ func (p Linear) Scratch() int64 {
 	if p.Cols <= WideTiles {
 		wide = int64(p.Cols)
 	}
-	digits := up64(int64(p.Cols)) * 3 * Block
-	return up64(wide*Panel*4) + up64(Block*max(Panel*4, head+64)) + digits + 16384
+	rows := up64(int64(p.Cols)) * 4 * Block
+	return up64(wide*Panel*4) + up64(Block*max(Panel*4, head+64)) + rows + 16384
 }
 
 // Temp implements Params.
