@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"quire/ir"
@@ -40,14 +39,25 @@ func Resume(path string, list passes.Pipeline) (*ir.Module, passes.Pipeline, err
 	return m, list[done:], nil
 }
 
-// reached is the largest number of passes whose properties m has.
+// reached is how many passes have surely run on m: those up to the last one that brought a property which m has.
+// Passes after it that bring none run again, which changes nothing where they ran before.
 func reached(list passes.Pipeline, m *ir.Module) int {
-	var have []string
+	have := map[passes.Prop]bool{}
 	best := 0
 	for i, p := range list {
-		have = slices.DeleteFunc(have, func(s string) bool { return slices.Contains(p.Clears, s) })
-		have = append(have, p.Sets...)
-		if !slices.ContainsFunc(have, func(s string) bool { return !m.Has(s) }) {
+		news := false
+		for _, c := range p.Clears {
+			delete(have, c)
+		}
+		for _, s := range p.Sets {
+			news = news || !have[s]
+			have[s] = true
+		}
+		held := true
+		for s := range have {
+			held = held && m.Has(s)
+		}
+		if news && held {
 			best = i + 1
 		}
 	}

@@ -66,6 +66,11 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 	if o.Target, err = parseTarget(c.Target); err != nil {
 		return err
 	}
+	if ref, err := e.resolve(c.Model); err != nil {
+		return err
+	} else if ref.Kind == model.Compiled {
+		return fmt.Errorf("%s: a compiled program, expected a model that can be compiled", ref.Path)
+	}
 	o.Frontend.Context, o.PlanOnly, o.From, o.Progress = e.Ctx, c.PlanOnly, c.From, e.progress
 	if c.DumpIR != "" {
 		o.Observers = append(o.Observers, passes.Dump(c.DumpIR, false))

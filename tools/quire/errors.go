@@ -65,13 +65,13 @@ func (e *environment) fail(err error) int {
 	return exitFailed
 }
 
-// message is an error as people read it; those of the operating system get their path first.
+// message is an error as people read it: where comes first, also where the operating system puts its call there.
 func message(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) && p == err {
-		return p.Path + ": " + p.Err.Error()
-	}
 	text := strings.TrimRight(err.Error(), "\n")
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		text = strings.Replace(text, p.Op+" "+p.Path+": ", p.Path+": ", 1)
+	}
 	var s *ir.SyntaxError
 	if errors.As(err, &s) && s.Caret() != "" {
 		text += "\n" + strings.TrimRight(s.Caret(), "\n")

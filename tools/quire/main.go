@@ -63,6 +63,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	done := -1
 	parser, err := kong.New(cli, kong.Name("quire"), kong.Description(about), kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { done = code; panic(exited{}) }), kong.DefaultEnvars("QUIRE"),
+		kong.WithHyphenPrefixedParameters(true), // a prompt may begin with a dash
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.ShortUsageOnError())
 	if err != nil {

@@ -102,7 +102,12 @@ func (c *runCmd) Run(ctx context.Context, e *environment) error {
 	if e.JSON {
 		return e.json(r)
 	}
-	if err := e.printf("\n"); err != nil {
+	if _, err := l.prog.Tokenizer(); err != nil { // nothing to show but ids
+		err = e.printf("%s\n", joinIDs(r.Tokens))
+	} else {
+		err = e.printf("\n")
+	}
+	if err != nil {
 		return err
 	}
 	if e.verbose || isTerminal(e.err) {

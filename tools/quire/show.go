@@ -99,6 +99,9 @@ func showFiles(ref model.Ref) (*showResult, error) {
 		return nil, err
 	}
 	defer src.Close()
+	if len(src.Tensors) == 0 && src.KV == nil && src.Config == nil && src.Tokenizer == nil {
+		return nil, fmt.Errorf("%s: neither config.json nor tokenizer.json, expected a Hugging Face directory", ref.Path)
+	}
 	r := &showResult{Name: ref.Path, Format: string(src.Format), Tensors: []tensorInfo{}}
 	for _, t := range src.Tensors {
 		r.Tensors = append(r.Tensors, tensorInfo{t.Name, t.Enc, t.Shape, t.Bytes})

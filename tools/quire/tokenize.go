@@ -143,7 +143,7 @@ func (e *environment) cacheDir() (string, error) {
 // maxText bounds a prompt.
 const maxText = 256 << 20
 
-// text reads a prompt: a flag, a file, or stdin when something is piped into it.
+// text reads a prompt: a flag, a file, or stdin when something is piped into it; nothing at all is no text.
 func (e *environment) text(f promptFlags) (text string, given bool, err error) {
 	switch {
 	case f.File != "":
@@ -166,7 +166,7 @@ func (e *environment) text(f promptFlags) (text string, given bool, err error) {
 	if len(b) > maxText {
 		return "", false, fmt.Errorf("%s: more than %s of text, expected less", f.File, bytesText(maxText))
 	}
-	return string(b), true, nil
+	return string(b), len(b) > 0 || f.File != "-", nil
 }
 
 // open opens a file, or stdin for "-".
