@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"quire/runtime/device"
 	"quire/runtime/token"
 )
 
@@ -110,5 +112,38 @@ func TestLeavingEarly(t *testing.T) {
 	got, _, err := generate(t.Context(), s, GenerateOptions{Prompt: text[kept:], MaxTokens: 5, IgnoreEnd: true})
 	if want := reference(text, 5); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v (%v), want %v", got, err, want)
+	}
+}
+
+// idle is a device that does nothing: what is left is the scheduler.
+type idle struct{ *fake }
+
+func (d idle) Step(b *device.Batch) (device.Output, error) {
+	return device.Output{ArgMax: d.argmax[:len(b.Out)], Logits: d.logits[:len(b.Out)*fakeVocab]}, nil
+}
+
+func BenchmarkScheduler(b *testing.B) {
+	for _, sessions := range []int{1, 16} {
+		b.Run(fmt.Sprint("sessions=", sessions), func(b *testing.B) {
+			data := fakeProgram(9)
+			data.Context = 1 << 30
+			d := idle{&fake{p: data, argmax: make([]int32, 64), logits: make([]float32, 64*fakeVocab)}}
+			p, err := newProgram(data, d, limits{context: 1 << 30, slots: 64, chunk: 64, pages: []int{1 << 28, 1 << 28}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close(b.Context())
+			var wg sync.WaitGroup
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range sessions {
+				s := session(b, p)
+				wg.Go(func() {
+					for range s.Generate(b.Context(), GenerateOptions{Prompt: []int32{1}, MaxTokens: max(1, b.N/sessions), IgnoreEnd: true}) {
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }
