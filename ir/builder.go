@@ -56,7 +56,7 @@ func (b *Builder) Dim(name string, when When, min, max int64) types.Dim {
 	if b.m.Dim(name) != nil {
 		b.errorf("dim %s is declared twice", name)
 	}
-	b.m.Dims = append(b.m.Dims, &DimDecl{name, when, types.Range{Min: min, Max: max}})
+	b.m.Dims = append(b.m.Dims, &DimDecl{name, when, types.Range{Min: min, Max: max}, callerPos()})
 	return types.Sym(name)
 }
 
@@ -66,6 +66,7 @@ func (b *Builder) Table(t Table) {
 		b.errorf("table @%s is declared twice", t.Name)
 		return
 	}
+	t.Pos = callerPos()
 	b.m.Tables = append(b.m.Tables, &t)
 }
 
@@ -75,6 +76,7 @@ func (b *Builder) Cache(c CacheDecl) {
 		b.errorf("cache @%s is declared twice", c.Name)
 		return
 	}
+	c.Pos = callerPos()
 	b.m.Caches = append(b.m.Caches, &c)
 }
 
@@ -88,7 +90,7 @@ func (b *Builder) Weight(name string, e types.Elem, shape ...int64) *Weight {
 		}
 		return w
 	}
-	w := &Weight{Name: name, Type: t}
+	w := &Weight{Name: name, Type: t, Pos: callerPos()}
 	b.m.Weights = append(b.m.Weights, w)
 	return w
 }
@@ -96,6 +98,7 @@ func (b *Builder) Weight(name string, e types.Elem, shape ...int64) *Weight {
 // Func starts a Graph-level function.
 func (b *Builder) Func(name string) *FuncBuilder {
 	f := NewFunc(name, Graph)
+	f.Pos = callerPos()
 	b.m.Funcs = append(b.m.Funcs, f)
 	return &FuncBuilder{b: b, f: f}
 }
@@ -111,7 +114,11 @@ type FuncBuilder struct {
 func (fb *FuncBuilder) Scope(s string) { fb.scope = s }
 
 // Param adds a parameter.
-func (fb *FuncBuilder) Param(name string, t types.Type) *Value { return fb.f.AddParam(name, t) }
+func (fb *FuncBuilder) Param(name string, t types.Type) *Value {
+	v := fb.f.AddParam(name, t)
+	v.Pos = callerPos()
+	return v
+}
 
 // Weight refers to a module weight.
 func (fb *FuncBuilder) Weight(w *Weight) *Value { return fb.f.Weight(w) }

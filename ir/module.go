@@ -27,6 +27,7 @@ type DimDecl struct {
 	Name  string
 	When  When
 	Range types.Range
+	Pos   Pos
 }
 
 // Table says what the caches on it keep, and in pages of how many tokens. One
@@ -37,6 +38,7 @@ type Table struct {
 	Summary int  // tokens a page summary covers; 0: no summaries
 	Sink    int  // first tokens that are kept for good
 	Recent  *int // tokens before the newest that are kept; nil: all
+	Pos     Pos
 }
 
 // CacheDecl declares the keys and values of one layer (or head group): Heads
@@ -48,6 +50,7 @@ type CacheDecl struct {
 	Dim    int
 	Table  string
 	Layout string // physical layout, "" before it is chosen
+	Pos    Pos
 }
 
 // Weight declares a parameter. A weight with Concat is derived: the rows
@@ -57,6 +60,7 @@ type Weight struct {
 	Type   types.Type
 	Concat []string
 	Layout string // physical layout, "" before it is chosen
+	Pos    Pos
 }
 
 // Module is one model: declarations and Funcs that share them.

@@ -61,17 +61,17 @@ func (p *parser) module() {
 			p.m.Props = p.list(func() string { return p.word("a property") })
 			slices.Sort(p.m.Props)
 		case "dim":
-			p.dim()
+			p.dim(pos)
 		case "table":
-			p.table()
+			p.table(pos)
 		case "cache":
-			p.cache()
+			p.cache(pos)
 		case "weight":
-			p.weight()
+			p.weight(pos)
 		case "func":
-			p.fn(Graph)
+			p.fn(pos, Graph)
 		case "kernels":
-			p.fn(Kernel)
+			p.fn(pos, Kernel)
 		default:
 			p.fail(pos, "saw %q, expected module, props, dim, table, cache, weight, func or kernels", clip(word))
 		}
@@ -103,8 +103,8 @@ func (p *parser) capped(what string, n int) {
 	}
 }
 
-func (p *parser) dim() {
-	d := &DimDecl{Name: p.word("a symbol")}
+func (p *parser) dim(at Pos) {
+	d := &DimDecl{Name: p.word("a symbol"), Pos: at}
 	pos := p.pos()
 	when := p.word("load, launch or device")
 	i := slices.Index(whenNames[:], when)
@@ -119,8 +119,8 @@ func (p *parser) dim() {
 	p.m.Dims = append(p.m.Dims, d)
 }
 
-func (p *parser) table() {
-	t := &Table{Name: p.global()}
+func (p *parser) table(at Pos) {
+	t := &Table{Name: p.global(), Pos: at}
 	var a tableText
 	p.attributes(reflect.ValueOf(&a))
 	t.Page, t.Summary, t.Sink, t.Recent = a.Page, a.Summary, a.Sink, a.Recent
@@ -128,8 +128,8 @@ func (p *parser) table() {
 	p.m.Tables = append(p.m.Tables, t)
 }
 
-func (p *parser) cache() {
-	c := &CacheDecl{Name: p.global()}
+func (p *parser) cache(at Pos) {
+	c := &CacheDecl{Name: p.global(), Pos: at}
 	p.expect(":")
 	p.expect("kv")
 	p.expect("<")
@@ -147,8 +147,8 @@ func (p *parser) cache() {
 	p.m.Caches = append(p.m.Caches, c)
 }
 
-func (p *parser) weight() {
-	w := &Weight{Name: p.global()}
+func (p *parser) weight(at Pos) {
+	w := &Weight{Name: p.global(), Pos: at}
 	p.expect(":")
 	w.Type = p.typ()
 	if p.accept("=") {

@@ -7,8 +7,9 @@ import (
 	"quire/ir/types"
 )
 
-func (p *parser) fn(level Level) {
+func (p *parser) fn(at Pos, level Level) {
 	f := NewFunc(p.global(), level)
+	f.Pos = at
 	p.f, p.values = f, map[string]*Value{}
 	if level == Kernel {
 		p.expect("of")

@@ -63,6 +63,7 @@ type Func struct {
 	Params  []*Value
 	Body    []*Value
 	Results []*Value
+	Pos     Pos
 
 	weights map[string]*Value
 	nextID  int

@@ -101,8 +101,8 @@ func (c *verifier) add(e *VerifyError) {
 	}
 }
 
-func (c *verifier) declErr(text, format string, a ...any) {
-	c.add(&VerifyError{Text: text, Msg: fmt.Sprintf(format, a...)})
+func (c *verifier) declErr(pos Pos, text, format string, a ...any) {
+	c.add(&VerifyError{Text: text, Pos: pos, Msg: fmt.Sprintf(format, a...)})
 }
 
 func (c *verifier) errorf(v *Value, format string, a ...any) {
@@ -117,62 +117,62 @@ func (c *verifier) errorf(v *Value, format string, a ...any) {
 
 func (c *verifier) declarations() {
 	seen := map[string]bool{}
-	unique := func(kind, name string) {
+	unique := func(pos Pos, kind, name string) {
 		if seen[kind+name] {
-			c.declErr(kind+name, "declared twice")
+			c.declErr(pos, kind+name, "declared twice")
 		}
 		if !validName(name) || strings.Contains(name, "..") {
-			c.declErr(clipLine(kind+name), "the name is not a letter or _ and then letters, digits, _, . and - (no two dots), %d bytes at most", maxWord)
+			c.declErr(pos, clipLine(kind+name), "the name is not a letter or _ and then letters, digits, _, . and - (no two dots), %d bytes at most", maxWord)
 		}
 		seen[kind+name] = true
 	}
 	for _, d := range c.m.Dims {
-		unique("dim ", d.Name)
+		unique(d.Pos, "dim ", d.Name)
 		if strings.ContainsAny(d.Name, ".-") {
-			c.declErr("dim "+d.Name, "the name of a dim has letters, digits and _ only")
+			c.declErr(d.Pos, "dim "+d.Name, "the name of a dim has letters, digits and _ only")
 		}
 		if d.Range.Min < 0 || d.Range.Max < d.Range.Min {
-			c.declErr("dim "+d.Name, "range %d..%d is empty or negative", d.Range.Min, d.Range.Max)
+			c.declErr(d.Pos, "dim "+d.Name, "range %d..%d is empty or negative", d.Range.Min, d.Range.Max)
 		}
 	}
 	for _, t := range c.m.Tables {
-		unique("table @", t.Name)
+		unique(t.Pos, "table @", t.Name)
 		if t.Page <= 0 || t.Sink < 0 || t.Summary < 0 || t.Recent != nil && *t.Recent < 0 {
-			c.declErr("table @"+t.Name, "page is %d, sink %d, summary %d; expected page > 0 and no negative", t.Page, t.Sink, t.Summary)
+			c.declErr(t.Pos, "table @"+t.Name, "page is %d, sink %d, summary %d; expected page > 0 and no negative", t.Page, t.Sink, t.Summary)
 		}
 		if t.Summary > 0 && t.Page%t.Summary != 0 {
-			c.declErr("table @"+t.Name, "page %d is no multiple of summary %d", t.Page, t.Summary)
+			c.declErr(t.Pos, "table @"+t.Name, "page %d is no multiple of summary %d", t.Page, t.Summary)
 		}
 	}
 	for _, k := range c.m.Caches {
-		unique("cache @", k.Name)
+		unique(k.Pos, "cache @", k.Name)
 		if c.m.Table(k.Table) == nil {
-			c.declErr("cache @"+k.Name, "table @%s is not declared", k.Table)
+			c.declErr(k.Pos, "cache @"+k.Name, "table @%s is not declared", k.Table)
 		}
 		if k.Heads <= 0 || k.Dim <= 0 {
-			c.declErr("cache @"+k.Name, "[%d, %d], expected positive extents", k.Heads, k.Dim)
+			c.declErr(k.Pos, "cache @"+k.Name, "[%d, %d], expected positive extents", k.Heads, k.Dim)
 		}
 	}
 	for _, w := range c.m.Weights {
-		unique("weight @", w.Name)
+		unique(w.Pos, "weight @", w.Name)
 		c.weight(w)
 		if c.weights[w.Name] == nil {
 			c.weights[w.Name] = w
 		}
 	}
 	for _, f := range c.m.Funcs {
-		unique("func @", f.Name)
+		unique(f.Pos, "func @", f.Name)
 	}
 }
 
 func (c *verifier) weight(w *Weight) {
 	text := "weight @" + w.Name
 	if w.Type.Kind != types.Tensor {
-		c.declErr(text, "has type %s, expected a tensor", w.Type)
+		c.declErr(w.Pos, text, "has type %s, expected a tensor", w.Type)
 	}
 	for _, d := range w.Type.Shape {
 		if n, ok := d.IsConst(); !ok || n <= 0 {
-			c.declErr(text, "extent %s, expected a positive constant", d)
+			c.declErr(w.Pos, text, "extent %s, expected a positive constant", d)
 		}
 	}
 	c.sources[w.Name] = 1
@@ -183,23 +183,23 @@ func (c *verifier) weight(w *Weight) {
 	for _, n := range w.Concat {
 		src := c.weights[n]
 		if src == nil {
-			c.declErr(text, "source @%s is not declared before it", n)
+			c.declErr(w.Pos, text, "source @%s is not declared before it", n)
 			return
 		}
 		s := src.Type
 		if s.Elem != w.Type.Elem || len(s.Shape) == 0 || len(s.Shape) != len(w.Type.Shape) || !s.Shape[1:].Equal(w.Type.Shape[1:]) {
-			c.declErr(text, "source @%s has type %s, which does not fit %s", n, s, w.Type)
+			c.declErr(w.Pos, text, "source @%s has type %s, which does not fit %s", n, s, w.Type)
 			return
 		}
 		rows, sources = rows.Add(s.Shape[0]), sources+c.sources[n]
 		if sources > maxSources {
-			c.declErr(text, "stands for more than %d weights", maxSources)
+			c.declErr(w.Pos, text, "stands for more than %d weights", maxSources)
 			return
 		}
 	}
 	c.sources[w.Name] = sources
 	if rows != w.Type.Shape[0] {
-		c.declErr(text, "sources have %s rows, the type says %s", rows, w.Type.Shape[0])
+		c.declErr(w.Pos, text, "sources have %s rows, the type says %s", rows, w.Type.Shape[0])
 	}
 }
 
@@ -221,7 +221,7 @@ func (c *verifier) fn(f *Func) {
 	}
 	for i, r := range f.Results {
 		if !defined[r] && r.Op != OpWeight {
-			c.add(&VerifyError{Func: f.Name, Text: "return", Msg: fmt.Sprintf("result %d is not defined", i+1)})
+			c.add(&VerifyError{Func: f.Name, Text: "return", Pos: f.Pos, Msg: fmt.Sprintf("result %d is not defined", i+1)})
 		}
 		if r.Op == OpBuffer && !written[r] {
 			c.errorf(r, "returned but never written")
@@ -229,7 +229,7 @@ func (c *verifier) fn(f *Func) {
 	}
 	if f.Level == Kernel {
 		if c.m.Func(f.Of) == nil {
-			c.add(&VerifyError{Func: f.Name, Text: "kernels", Msg: "specialises @" + f.Of + ", which is not declared"})
+			c.add(&VerifyError{Func: f.Name, Text: "kernels", Pos: f.Pos, Msg: "specialises @" + f.Of + ", which is not declared"})
 		}
 	} else {
 		c.linear(f)

@@ -84,11 +84,10 @@ func verify(t *testing.T, d *datadriven.TestData) string {
 	lines := strings.Split(d.Input, "\n")
 	byLine := map[int][]string{}
 	for _, e := range errs {
-		n := lineOf(lines, e)
-		if n == 0 {
-			t.Fatalf("%s: no line of the input is %q of @%s", d.Pos, e.Text, e.Func)
+		if e.Pos.Line < 1 || e.Pos.Line > len(lines) {
+			t.Fatalf("%s: error without a line: %v", d.Pos, e)
 		}
-		byLine[n] = append(byLine[n], e.Msg)
+		byLine[e.Pos.Line] = append(byLine[e.Pos.Line], e.Msg)
 	}
 	var b strings.Builder
 	for i, l := range lines {
@@ -97,26 +96,6 @@ func verify(t *testing.T, d *datadriven.TestData) string {
 		}
 	}
 	return b.String()
-}
-
-// lineOf finds the line that an error is about: its position, or the last line
-// (of its function) that starts with its text.
-func lineOf(lines []string, e *ir.VerifyError) int {
-	if e.Pos.Line > 0 {
-		return e.Pos.Line
-	}
-	found, inside := 0, e.Func == ""
-	for i, l := range lines {
-		word := strings.TrimSpace(l)
-		if e.Func != "" && (strings.HasPrefix(word, "func @") || strings.HasPrefix(word, "kernels @")) {
-			_, rest, _ := strings.Cut(word, "@")
-			inside = strings.HasPrefix(rest, e.Func+"(") || strings.HasPrefix(rest, e.Func+" ")
-		}
-		if inside && strings.HasPrefix(word, e.Text) {
-			found = i + 1
-		}
-	}
-	return found
 }
 
 // eval prints the results of the first steps of a seeded case, a row a line.
