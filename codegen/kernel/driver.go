@@ -94,6 +94,7 @@ func (d driver) launch(rec Ptr[I64], items, scratch I64) {
 	fn, args, chunk := d.word(rec, recFn), d.word(rec, recArgs), d.word(rec, recChunk)
 	next := rec.Plus(recNext)
 	last := d.word(rec, recLast)
+	When(k, scratch.Ne(k.Int(0)), func() { StoreI64(d.pointer(scratch), k.Int(unprepared)) })
 	While(k, nil, func([]Vec) (Bool, []Vec) {
 		first := d.add(next, chunk)
 		live := first.Lt(items)

@@ -17,8 +17,16 @@ type Operand struct {
 	Dim  bool
 }
 
-// Body is a kernel over work items. Prep runs once for a range of items and may fill
-// the scratch (CPU only). Main runs for each item. Last, if any, runs once for each
+// The first driverBytes of a worker's scratch are the driver's; its first word is
+// unprepared until the launch's Prep has run there, then prepared.
+const (
+	driverBytes = 64
+	unprepared  = -1
+	prepared    = 0
+)
+
+// Body is a kernel over work items. Prep runs once a launch on each worker, before its
+// first item, and may fill the scratch (CPU only). Main runs for each item. Last, if any, runs once for each
 // group, after all of the group's items, wherever they ran.
 type Body struct {
 	Prep func(k *Kernel)
@@ -50,7 +58,8 @@ func (m *Module) Target() target.Target { return m.target }
 //	void name(i64 first, i64 last, ptr args, ptr scratch)
 //	void name.last(i64 group, ptr args, ptr scratch)
 //
-// and for PTX an entry whose parameters are the operands in order, then the i64 number
+// whose scratch is 64 bytes longer than Scratch says (the driver's part: its first word is
+// -1 at the start of a launch), and for PTX an entry whose parameters are the operands in order, then the i64 number
 // of items; a warp takes an item.
 func (m *Module) Define(name string, ops []Operand, body Body) {
 	if m.names[name] {
@@ -114,10 +123,14 @@ func (m *Module) cpuEntry(name string, ops []Operand, body Body) {
 	k := m.newKernel(name, m.newFunc(name, first, last, args, scratch))
 	defer k.recover()
 	k.bind(ops, args)
-	k.scratch = scratch
+	k.scratch = gep(k.b, scratch, intLit(types.I64, driverBytes))
 	if body.Prep != nil {
 		k.phase = prep
-		body.Prep(k)
+		word := Ptr[I64]{k: k, v: scratch}
+		When(k, LoadI64(word).Ne(k.Int(prepared)), func() {
+			body.Prep(k)
+			StoreI64(word, k.Int(prepared))
+		})
 	}
 	k.phase = mainPhase
 	For(k, I64{k, first}, I64{k, last}, 1, nil, func(i I64, _ []Vec) []Vec {
@@ -134,7 +147,7 @@ func (m *Module) cpuLast(name string, ops []Operand, body Body) {
 	k := m.newKernel(name, m.newFunc(name+".last", group, args, scratch))
 	defer k.recover()
 	k.bind(ops, args)
-	k.scratch = scratch
+	k.scratch = gep(k.b, scratch, intLit(types.I64, driverBytes))
 	k.phase = lastPhase
 	k.item = &I64{k, group}
 	body.Last(k)

@@ -37,7 +37,7 @@ func newStep(t testing.TB, l lib, ls []*launch, workers int, chunk func(items in
 			s.groups = append(s.groups, counters)
 			r[5], r[6], r[7] = int64(la.last), int64(addr(counters)), g
 		}
-		scratch = max(scratch, int(la.p.Scratch()))
+		scratch = max(scratch, int(la.p.Scratch())+64)
 	}
 	scratch = (scratch + 4095) &^ 4095
 	all := alloc[byte](t, scratch*workers)

@@ -2,7 +2,9 @@ package kernels
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"testing"
@@ -149,6 +151,7 @@ func (l lib) bind(t testing.TB, i int, p work.Params, d work.Dims, operands map[
 
 func (la *launch) run(chunk int64) {
 	n := la.p.Items(la.d)
+	binary.LittleEndian.PutUint64(la.scratch, math.MaxUint64) // as the driver does
 	for first := int64(0); first < n; first += chunk {
 		purego.SyscallN(la.fn, uintptr(first), uintptr(min(first+chunk, n)), addr(la.args), addr(la.scratch))
 	}
