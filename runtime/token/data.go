@@ -37,7 +37,7 @@ const (
 
 // Merge joins two neighbouring tokens into the token that their texts spell together.
 type Merge struct {
-	Left, Right int32
+	Left, Right, Result int32
 }
 
 // Added is a token that is looked for in the text itself, before normalisation and splitting.
@@ -147,8 +147,12 @@ func (d *Data) validateIDs() error {
 		}
 	}
 	for i, m := range d.Merges {
-		if m.Left < 0 || m.Left >= n || m.Right < 0 || m.Right >= n {
-			return fmt.Errorf("tokenizer: merge %d joins tokens %d and %d, vocabulary has %d", i, m.Left, m.Right, n)
+		if min(m.Left, m.Right, m.Result) < 0 || max(m.Left, m.Right, m.Result) >= n {
+			return fmt.Errorf("tokenizer: merge %d of tokens %d and %d makes %d, vocabulary has %d", i, m.Left, m.Right, m.Result, n)
+		}
+		l, r, both := d.Tokens[m.Left], d.Tokens[m.Right], d.Tokens[m.Result]
+		if len(both) != len(l)+len(r) || both[:len(l)] != l || both[len(l):] != r {
+			return fmt.Errorf("tokenizer: merge %d of %q and %q makes %q", i, l, r, both)
 		}
 	}
 	return nil

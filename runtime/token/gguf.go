@@ -22,6 +22,9 @@ func FromGGUF(kv map[string]any) (Data, error) {
 	d.Tokens = g.strings("tokenizer.ggml.tokens", true)
 	d.Template = g.text("tokenizer.chat_template")
 	var err error
+	if g.spelled, err = spellings(d.Tokens); err != nil {
+		return Data{}, &Error{err}
+	}
 	switch model := g.text("tokenizer.ggml.model"); model {
 	case "gpt2", "gemma4":
 		err = g.bpe(&d, model)
@@ -33,22 +36,23 @@ func FromGGUF(kv map[string]any) (Data, error) {
 		err = fmt.Errorf("tokenizer.ggml.model: kind %q, expected gpt2, gemma4 or llama", model)
 	}
 	if err != nil {
-		return Data{}, err
+		return Data{}, &Error{err}
 	}
 	d.Types = g.types(len(d.Tokens))
 	g.ids(&d)
-	wellKnown(&d)
+	wellKnown(&d, g.spelled)
 	g.added(&d)
 	if g.err != nil {
-		return Data{}, g.err
+		return Data{}, &Error{g.err}
 	}
 	return d, nil
 }
 
 // ggufView reads keys by type and keeps the first mismatch.
 type ggufView struct {
-	kv  map[string]any
-	err error
+	kv      map[string]any
+	spelled map[string]int32
+	err     error
 }
 
 func (g *ggufView) mismatch(key, want string) {
@@ -156,16 +160,12 @@ func (g *ggufView) bpe(d *Data, model string) error {
 		d.Splits = append(d.Splits, Split{Pattern: p, Behaviour: Isolated})
 	}
 	var err error
-	d.Merges, err = resolveMerges(d.Tokens, g.strings("tokenizer.ggml.merges", true), "tokenizer.ggml.merges")
+	d.Merges, err = resolveMerges(g.spelled, g.strings("tokenizer.ggml.merges", true), "tokenizer.ggml.merges")
 	return err
 }
 
 // resolveMerges turns merges of the form "left right" into ids; where names them in errors.
-func resolveMerges(tokens, merges []string, where string) ([]Merge, error) {
-	ids := make(map[string]int32, len(tokens))
-	for id, t := range tokens {
-		ids[t] = int32(id)
-	}
+func resolveMerges(ids map[string]int32, merges []string, where string) ([]Merge, error) {
 	out := make([]Merge, len(merges))
 	for i, m := range merges {
 		cut := -1
@@ -175,14 +175,25 @@ func resolveMerges(tokens, merges []string, where string) ([]Merge, error) {
 		if cut <= 0 {
 			return nil, fmt.Errorf("%s: merge %d is %q, expected two tokens with a space between", where, i, m)
 		}
-		left, ok1 := ids[m[:cut]]
-		right, ok2 := ids[m[cut+1:]]
-		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("%s: merge %d is of %q and %q, which are not both tokens", where, i, m[:cut], m[cut+1:])
+		var err error
+		if out[i], err = resolveMerge(ids, m[:cut], m[cut+1:]); err != nil {
+			return nil, fmt.Errorf("%s: merge %d is %w", where, i, err)
 		}
-		out[i] = Merge{left, right}
 	}
 	return out, nil
+}
+
+func resolveMerge(ids map[string]int32, left, right string) (Merge, error) {
+	l, ok1 := ids[left]
+	r, ok2 := ids[right]
+	if !ok1 || !ok2 {
+		return Merge{}, fmt.Errorf("of %q and %q, which are not both tokens", left, right)
+	}
+	both, ok := ids[left+right]
+	if !ok {
+		return Merge{}, fmt.Errorf("of %q and %q and makes %q, which is not a token", left, right, left+right)
+	}
+	return Merge{l, r, both}, nil
 }
 
 func (g *ggufView) spm(d *Data) {

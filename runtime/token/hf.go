@@ -46,7 +46,7 @@ type hfAdded struct {
 func FromHF(tokenizerJSON, tokenizerConfigJSON, generationConfigJSON, specialTokens []byte) (Data, error) {
 	d, err := fromHF(tokenizerJSON, tokenizerConfigJSON, generationConfigJSON, specialTokens)
 	if err != nil {
-		return Data{}, err
+		return Data{}, &Error{err}
 	}
 	return d, nil
 }
@@ -84,7 +84,7 @@ func fromHF(tokenizerJSON, tokenizerConfigJSON, generationConfigJSON, specialTok
 	}
 	d.SkipMissing = !d.MissingIsUNK && !d.ByteFallback
 	v.types(&d)
-	if d.Merges, err = readMerges(f.Model.Merges, d.Tokens, v.ids); err != nil {
+	if d.Merges, err = readMerges(f.Model.Merges, v.ids); err != nil {
 		return d, err
 	}
 	if err := f.steps(&d); err != nil {
@@ -220,11 +220,11 @@ func (v *hfVocab) types(d *Data) {
 }
 
 // readMerges reads merges as strings ("left right") or as pairs.
-func readMerges(raw json.RawMessage, tokens []string, ids map[string]int32) ([]Merge, error) {
+func readMerges(raw json.RawMessage, ids map[string]int32) ([]Merge, error) {
 	const where = "tokenizer.json: model.merges"
 	var lines []string
 	if json.Unmarshal(raw, &lines) == nil {
-		return resolveMerges(tokens, lines, where)
+		return resolveMerges(ids, lines, where)
 	}
 	var pairs [][]string
 	if err := json.Unmarshal(raw, &pairs); err != nil {
@@ -235,12 +235,10 @@ func readMerges(raw json.RawMessage, tokens []string, ids map[string]int32) ([]M
 		if len(p) != 2 {
 			return nil, fmt.Errorf("%s: merge %d has %d parts, expected 2", where, i, len(p))
 		}
-		left, ok1 := ids[p[0]]
-		right, ok2 := ids[p[1]]
-		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("%s: merge %d is of %q and %q, which are not both tokens", where, i, p[0], p[1])
+		var err error
+		if out[i], err = resolveMerge(ids, p[0], p[1]); err != nil {
+			return nil, fmt.Errorf("%s: merge %d is %w", where, i, err)
 		}
-		out[i] = Merge{left, right}
 	}
 	return out, nil
 }

@@ -14,6 +14,7 @@ type scratch struct {
 	runes    []rune
 	units    []unit
 	heap     []candidate
+	cache    wordCache
 	deadline time.Time
 }
 
@@ -35,9 +36,20 @@ func (c candidate) before(d candidate) bool {
 	return c.rank < d.rank || c.rank == d.rank && c.left < d.left
 }
 
-// encodeWord appends the ids of one word: n units take O(n log n) steps whatever they are.
+// encodeWord appends the ids of one word.
 func (t *Tokenizer) encodeWord(s *scratch, word string) {
+	slot, hit := s.cache.of(word)
+	if hit {
+		s.out = append(s.out, slot.ids[:slot.n]...)
+		return
+	}
 	s.word = len(s.out)
+	t.mergeWord(s, word)
+	slot.put(word, s.out[s.word:])
+}
+
+// mergeWord merges a word's units, best pair first: n units take O(n log n) steps whatever they are.
+func (t *Tokenizer) mergeWord(s *scratch, word string) {
 	if t.data.IgnoreMerges || t.data.NewlineRuns && strings.Trim(word, "\n") == "" {
 		if id, ok := t.vocab[word]; ok {
 			s.out = append(s.out, id)
@@ -119,11 +131,11 @@ func (t *Tokenizer) propose(s *scratch, word string, left, right int32) {
 	}
 	l, r := &s.units[left], &s.units[right]
 	c := candidate{left: left, right: right, size: r.end - l.start}
-	if t.pairs != nil {
+	if t.ranks == nil {
 		if l.id == None || r.id == None {
 			return
 		}
-		m, ok := t.pairs[pairKey(l.id, r.id)]
+		m, ok := t.pairs.find(l.id, r.id)
 		if !ok {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dlclark/regexp2/v2"
 )
@@ -31,7 +32,7 @@ type Split struct {
 
 // Regular expressions come from model files: one that backtracks without end must not hang the program.
 const (
-	matchTimeout     = time.Second
+	matchTimeout     = 500 * time.Millisecond
 	splitTimeout     = 2 * time.Second
 	splitTimePerByte = 10 * time.Microsecond
 	maxBacktrack     = 1 << 20
@@ -160,11 +161,12 @@ func regexCutter(pattern string) (cutter, error) {
 			late = time.Now().After(s.deadline)
 			return !late
 		})
-		if err == nil && late {
-			err = errors.New("out of time")
-		}
-		if err != nil {
-			return fmt.Errorf("tokenizer: splitting by %.80q: %w", pattern, err)
+		if err != nil || late { // regexp2's own error quotes the text, which is nobody's business
+			why := "it takes too long"
+			if errors.Is(err, regexp2.ErrBacktrackingStackLimit) {
+				why = "it backtracks too deeply"
+			}
+			return &Error{fmt.Errorf("tokenizer: splitting a text of %d bytes by %.80q: %s", len(word), pattern, why)}
 		}
 		s.gap(len(word))
 		return nil
@@ -195,6 +197,17 @@ func (t *Tokenizer) words(s *scratch, stretch string) ([]string, error) {
 				return nil, err
 			}
 			out = p.take(out, w, s.spans)
+		}
+		in = out
+	}
+	if t.glued != nil {
+		out := make([]string, 0, len(in)*2)
+		for _, w := range in {
+			if utf8.ValidString(w) { // a unit of broken text may reach over a border
+				out = t.cutSpaces(out, w)
+			} else {
+				out = append(out, w)
+			}
 		}
 		in = out
 	}

@@ -3,7 +3,6 @@ package token
 import (
 	"fmt"
 	"math"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -21,19 +20,24 @@ type Tokenizer struct {
 	norms, lateNorms    []normaliser
 	splits              []splitter
 
-	vocab    map[string]int32     // units and whole words that text may become
-	pairs    map[uint64]pairMerge // BPE: two ids to the merge that joins them
-	ranks    []int32              // SPM: id to its place by score, 0 merges first
-	byteIDs  [256]int32           // the token of a single byte, or None
+	vocab    map[string]int32 // units and whole words that text may become
+	pairs    pairTable        // BPE: two ids to the merge that joins them
+	ranks    []int32          // SPM: id to its place by score, 0 merges first; nil for BPE
+	byteIDs  [256]int32       // the token of a single byte, or None
+	glued    map[rune]bool    // characters that stand before a U+2581 within a token; nil: do not cut there
 	scratchs sync.Pool
 }
 
-type pairMerge struct{ rank, id int32 }
-
-func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
-
 // New checks d and builds its tokenizer. It keeps d's slices: the caller must not change them afterwards.
 func New(d Data) (*Tokenizer, error) {
+	t, err := build(d)
+	if err != nil {
+		return nil, &Error{err}
+	}
+	return t, nil
+}
+
+func build(d Data) (*Tokenizer, error) {
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
@@ -42,14 +46,9 @@ func New(d Data) (*Tokenizer, error) {
 	for _, id := range d.EOG {
 		t.eog[id] = true
 	}
-	spelled, err := spellings(d.Tokens)
-	if err != nil {
-		return nil, err
-	}
 	t.indexPieces()
-	if err := t.indexMerges(spelled); err != nil {
-		return nil, err
-	}
+	t.indexMerges()
+	t.indexSpaces()
 	for i, n := range d.Norms {
 		f, err := n.compile()
 		if err != nil {
@@ -72,113 +71,6 @@ func New(d Data) (*Tokenizer, error) {
 		t.splits = append(t.splits, f)
 	}
 	return t, nil
-}
-
-// spellings maps a token's text to its id. Tokens without text are padding and never made from text.
-func spellings(tokens []string) (map[string]int32, error) {
-	ids := make(map[string]int32, len(tokens))
-	for id, text := range tokens {
-		if text == "" {
-			continue
-		}
-		if first, ok := ids[text]; ok {
-			return nil, fmt.Errorf("tokenizer: tokens %d and %d are both %q", first, id, text)
-		}
-		ids[text] = int32(id)
-	}
-	return ids, nil
-}
-
-// indexPieces fills pieces, vocab and byteIDs. Text only ever becomes tokens that are neither control,
-// unknown nor byte tokens, whatever it spells; added tokens are found before and byte tokens by byteIDs.
-func (t *Tokenizer) indexPieces() {
-	d := &t.data
-	t.pieces = make([]string, len(d.Tokens))
-	t.vocab = make(map[string]int32, len(d.Tokens))
-	for b := range t.byteIDs {
-		t.byteIDs[b] = None
-	}
-	for i, text := range d.Tokens {
-		id, piece, reachable := int32(i), text, text != ""
-		switch d.Types[i] {
-		case Control, Unknown:
-			reachable = false
-		case Byte:
-			reachable = false
-			if b, ok := fallbackByte(text); ok {
-				piece = string([]byte{b})
-				t.byteIDs[b] = id
-			}
-		case UserDefined:
-			if d.ByteLevel {
-				reachable = false
-			} else if d.Metaspace {
-				piece = strings.ReplaceAll(text, "\u2581", " ")
-			}
-		default:
-			if d.ByteLevel {
-				if raw, ok := unspell(text); ok {
-					piece = raw
-				} else {
-					reachable = false
-				}
-			} else if d.Metaspace {
-				piece = strings.ReplaceAll(text, "\u2581", " ")
-			}
-		}
-		t.pieces[i] = piece
-		if !reachable {
-			continue
-		}
-		key := text
-		if d.ByteLevel {
-			key = piece
-			if len(piece) == 1 {
-				t.byteIDs[piece[0]] = id
-			}
-		}
-		t.vocab[key] = id
-	}
-}
-
-func (t *Tokenizer) indexMerges(spelled map[string]int32) error {
-	d := &t.data
-	if d.Model == SPM {
-		t.ranks = ranksByScore(d.Scores)
-		return nil
-	}
-	t.pairs = make(map[uint64]pairMerge, len(d.Merges))
-	var buf []byte
-	for i, m := range d.Merges {
-		buf = append(append(buf[:0], d.Tokens[m.Left]...), d.Tokens[m.Right]...)
-		id, ok := spelled[string(buf)]
-		if !ok {
-			return fmt.Errorf("tokenizer: merge %d of %q and %q makes %q, which is not a token",
-				i, d.Tokens[m.Left], d.Tokens[m.Right], buf)
-		}
-		key := pairKey(m.Left, m.Right)
-		if _, seen := t.pairs[key]; !seen {
-			t.pairs[key] = pairMerge{rank: int32(i), id: id}
-		}
-	}
-	return nil
-}
-
-// ranksByScore gives equal scores equal ranks, so that ties fall to the leftmost pair.
-func ranksByScore(scores []float32) []int32 {
-	order := make([]int32, len(scores))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	sort.SliceStable(order, func(a, b int) bool { return scores[order[a]] > scores[order[b]] })
-	ranks := make([]int32, len(scores))
-	for i, id := range order {
-		ranks[id] = int32(i)
-		if i > 0 && scores[order[i-1]] == scores[id] {
-			ranks[id] = ranks[order[i-1]]
-		}
-	}
-	return ranks
 }
 
 // Add says whether encoding adds the model's begin and end tokens.

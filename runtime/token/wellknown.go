@@ -24,11 +24,7 @@ var controlNames = []string{
 var shownNames = []string{"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"}
 
 // wellKnown completes types and EOG by name.
-func wellKnown(d *Data) {
-	ids := make(map[string]int32, len(d.Tokens))
-	for id, t := range d.Tokens {
-		ids[t] = int32(id)
-	}
+func wellKnown(d *Data, ids map[string]int32) {
 	for _, name := range controlNames {
 		if id, ok := ids[name]; ok {
 			d.Types[id] = Control
