@@ -38,6 +38,7 @@ type Table struct {
 	Summary int  // tokens a page summary covers; 0: no summaries
 	Sink    int  // first tokens that are kept for good
 	Recent  *int // tokens before the newest that are kept; nil: all
+	Chunk   int  // most tokens of a sequence that a step may append, where results depend on the cut; 0: any
 	Pos     Pos
 }
 

@@ -48,6 +48,15 @@ const (
 	OpAppend
 	OpAttention
 
+	// Head groups (DuoAttention)
+	OpHeads
+	OpHeadsMerge
+
+	// Page selection (Quest)
+	OpPageEstimate
+	OpPageTopK
+	OpAttentionPaged
+
 	// Sampling reductions
 	OpArgMax
 	OpLogSumExp
@@ -133,6 +142,18 @@ var ops = [numOps]OpInfo{
 		Doc: "First drops what the table no longer keeps, then appends each sequence's new rows; the next version."},
 	OpAttention: {Name: "attention", Args: "q kv seq", Attrs: AttentionAttrs{}, Levels: Graph, infer: inferAttention,
 		Doc: "Causal softmax attention of each row over its sequence's kept keys; query head h reads KV head h*KV/H."},
+
+	OpHeads: {Name: "heads", Args: "x", Attrs: HeadsAttrs{}, Levels: Graph, infer: inferHeads,
+		Doc: "The heads of the listed KV heads, in the order of the list: group consecutive heads each."},
+	OpHeadsMerge: {Name: "heads.merge", Args: "a b", Attrs: MergeAttrs{}, Levels: Graph, infer: inferHeadsMerge,
+		Doc: "The inverse of two heads ops whose lists cover every KV head once: each head back in its place."},
+
+	OpPageEstimate: {Name: "page.estimate", Args: "q kv seq", Attrs: EstimateAttrs{}, Levels: Graph, infer: inferPageEstimate,
+		Doc: "For decode rows a bound on scale * q.k over each closed page: its best summary's sum of max(q*max, q*min) (Quest, alg. 1). Per group: each head's scores less its best, the largest of the group. Other rows are NaN, pages that are not closed -Inf."},
+	OpPageTopK: {Name: "page.topk", Args: "score seq", Attrs: TopKAttrs{}, Levels: Graph, infer: inferPageTopK,
+		Doc: "The last page and the budget-1 best closed pages, ties to the lower; all pages where the budget covers them and for rows that are not decode rows."},
+	OpAttentionPaged: {Name: "attention.paged", Args: "q kv seq pick", Attrs: AttentionAttrs{}, Levels: Graph, infer: inferAttentionPaged,
+		Doc: "Attention over the picked pages alone."},
 
 	OpArgMax: {Name: "argmax", Args: "x", Levels: Graph, infer: inferArgMax,
 		Doc: "Index of the largest element of the last axis, the first of equals: i32."},

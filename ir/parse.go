@@ -123,7 +123,7 @@ func (p *parser) table(at Pos) {
 	t := &Table{Name: p.global(), Pos: at}
 	var a tableText
 	p.attributes(reflect.ValueOf(&a))
-	t.Page, t.Summary, t.Sink, t.Recent = a.Page, a.Summary, a.Sink, a.Recent
+	t.Page, t.Summary, t.Sink, t.Recent, t.Chunk = a.Page, a.Summary, a.Sink, a.Recent, a.Chunk
 	p.capped("tables", len(p.m.Tables))
 	p.m.Tables = append(p.m.Tables, t)
 }
@@ -195,11 +195,17 @@ func (p *parser) typ() types.Type {
 	word := p.word("a type")
 	pos := p.pos()
 	shape := p.shape()
-	if word == "rows" {
+	switch word {
+	case "rows":
 		if len(shape) != 2 {
 			p.fail(pos, "rows of %d extents, expected rows[N, S]", len(shape))
 		}
 		return types.RowsOf(shape[0], shape[1])
+	case "pick":
+		if len(shape) != 3 {
+			p.fail(pos, "pick of %d extents, expected pick[N, H, K]", len(shape))
+		}
+		return types.PickOf(shape[0], shape[1], shape[2])
 	}
 	return types.TensorOf(parseElem(word), shape...)
 }

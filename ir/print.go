@@ -53,7 +53,7 @@ func (p *printer) module(m *Module) {
 		p.f("dim %s %s %d..%d\n", d.Name, d.When, d.Range.Min, d.Range.Max)
 	}
 	for _, t := range m.Tables {
-		p.f("table @%s %s\n", t.Name, encodeFields(reflect.ValueOf(tableText{t.Page, t.Summary, t.Sink, t.Recent})))
+		p.f("table @%s %s\n", t.Name, encodeFields(reflect.ValueOf(tableText{t.Page, t.Summary, t.Sink, t.Recent, t.Chunk})))
 	}
 	for _, c := range m.Caches {
 		p.f("cache @%s: kv<%s>[%d, %d] on @%s%s\n", c.Name, c.Elem, c.Heads, c.Dim, c.Table, layoutText(c.Layout))
@@ -76,6 +76,7 @@ type tableText struct {
 	Summary int  `ir:"summary"`
 	Sink    int  `ir:"sink"`
 	Recent  *int `ir:"recent"`
+	Chunk   int  `ir:"chunk"`
 }
 
 func layoutText(l string) string {

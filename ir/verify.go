@@ -143,6 +143,12 @@ func (c *verifier) declarations() {
 		if t.Summary > 0 && t.Page%t.Summary != 0 {
 			c.declErr(t.Pos, "table @"+t.Name, "page %d is no multiple of summary %d", t.Page, t.Summary)
 		}
+		if t.Chunk < 0 || t.Chunk > 0 && t.Recent == nil {
+			c.declErr(t.Pos, "table @"+t.Name, "chunk is %d, expected one only beside recent", t.Chunk)
+		}
+		if t.Summary > 0 && t.Recent != nil {
+			c.declErr(t.Pos, "table @"+t.Name, "summaries of pages that drop tokens, expected no recent")
+		}
 	}
 	for _, k := range c.m.Caches {
 		unique(k.Pos, "cache @", k.Name)

@@ -74,6 +74,12 @@ func (c *call) stored(i int, decl *ir.CacheDecl) *Tensor {
 // attention: row r of a slot stands at cache index Before + r; it sees the kept
 // entries that visible admits.
 func attention(c *call) any {
+	return c.attendRows(func(row, head int, kept []Entry) []Entry { return kept })
+}
+
+// attendRows is attention over the entries that among leaves of the kept ones, by
+// row of the step and query head.
+func (c *call) attendRows(among func(row, head int, kept []Entry) []Entry) *Tensor {
 	q, kv, rows, a := c.tensor(0), c.cache(1), c.rows(2), c.v.Attrs.(ir.AttentionAttrs)
 	decl := c.m.Cache(c.v.Args[1].Type.Cache)
 	heads, d := q.Shape[1], q.Shape[2]
@@ -82,13 +88,13 @@ func attention(c *call) any {
 		y.Data[i] = math.NaN() // rows that no slot claims stay so
 	}
 	for s, sl := range rows.Slots {
-		entries := kv.at(s).entries
+		kept := kv.at(s).entries
 		for r := range sl.New {
-			index := sl.Before + r
+			index, row := sl.Before+r, sl.Start+r
 			for h := range heads {
-				at := ((sl.Start+r)*heads + h) * d
+				at := (row*heads + h) * d
 				head := h * decl.Heads / heads * d
-				attend(a, index, entries, head, q.Data[at:at+d], y.Data[at:at+d])
+				attend(a, index, among(row, h, kept), head, q.Data[at:at+d], y.Data[at:at+d])
 			}
 		}
 	}

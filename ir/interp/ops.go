@@ -66,6 +66,13 @@ var evals = map[ir.Op]func(*call) any{
 	ir.OpAppend:    appendRows,
 	ir.OpAttention: attention,
 
+	ir.OpHeads:      heads,
+	ir.OpHeadsMerge: headsMerge,
+
+	ir.OpPageEstimate:   pageEstimate,
+	ir.OpPageTopK:       pageTopK,
+	ir.OpAttentionPaged: attentionPaged,
+
 	ir.OpArgMax:    reduce(argmax),
 	ir.OpLogSumExp: reduce(logSumExp),
 }

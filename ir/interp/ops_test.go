@@ -101,7 +101,21 @@ var opCases = map[ir.Op][]opCase{
 	},
 	ir.OpArgMax:    {{"%y: i32[N] = argmax %x", "i32[N]", []float64{3, 2}}},
 	ir.OpLogSumExp: {{"%y: f32[N] = logsumexp %x", "f32[N]", []float64{4.4401897, math.Log(math.Exp(-1) + 1 + math.Exp(2) + math.Exp(0.5))}}},
-	// append and attention: see attention_test.go
+	ir.OpHeads: {
+		{"%h: f32[N, 4, 1] = unflatten %x {dim = 1}\n %y: f32[N, 2, 1] = heads %h {kv = [1, 3], group = 1}", "f32[N, 2, 1]", []float64{2, 4, 0, 0.5}},
+		{"%h: f32[N, 4, 1] = unflatten %x {dim = 1}\n %y: f32[N, 2, 1] = heads %h {kv = [1], group = 2}", "f32[N, 2, 1]", []float64{3, 4, 2, 0.5}},
+	},
+	ir.OpHeadsMerge: {
+		{"%h: f32[N, 4, 1] = unflatten %x {dim = 1}\n %a: f32[N, 1, 1] = heads %h {kv = [2], group = 1}\n %b: f32[N, 3, 1] = heads %h {kv = [0, 1, 3], group = 1}\n" +
+			" %y: f32[N, 4, 1] = heads.merge %b, %a {kv = [[0, 1, 3], [2]], group = 1}", "f32[N, 4, 1]", opX.Data},
+		{"%h: f32[N, 2, 2] = unflatten %x {dim = 2}\n %y: f32[N, 4, 2] = heads.merge %h, %h {kv = [[1], [0]], group = 2}", "f32[N, 4, 2]",
+			[]float64{1, 2, 3, 4, 1, 2, 3, 4, -1, 0, 2, 0.5, -1, 0, 2, 0.5}},
+	},
+	// append and attention: see attention_test.go; pages: see pages_test.go
+	ir.OpPageEstimate:   nil,
+	ir.OpPageTopK:       nil,
+	ir.OpAttentionPaged: nil,
+
 	ir.OpAppend:    nil,
 	ir.OpAttention: nil,
 }

@@ -23,6 +23,10 @@ type Slot struct {
 	Start, New, Before int
 }
 
+// Decode reports whether the slot decodes: one new row after cached tokens. Pages
+// are selected for such rows alone, so that no token depends on its company.
+func (s Slot) Decode() bool { return s.New == 1 && s.Before > 0 }
+
 // RowMap is a value of type rows[N, S]. Slots[s] describes sequence slot s; rows
 // that no slot claims are dead: attention gives them NaN and nothing stores them.
 type RowMap struct {

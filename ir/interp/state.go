@@ -31,6 +31,7 @@ type version struct {
 type sequence struct {
 	length  int // tokens appended so far, dropped ones included
 	entries []Entry
+	sums    []Summary // one for each Summary tokens of the table, the last perhaps not full
 }
 
 // Length returns how many tokens a slot has taken, over all caches.
@@ -46,6 +47,15 @@ func (s *State) Length(slot int) int {
 func (s *State) Entries(cache string, slot int) []Entry {
 	if v := s.caches[cache]; v != nil {
 		return v.at(slot).entries
+	}
+	return nil
+}
+
+// Summaries returns the page summaries of a cache for a slot, in order, nil when
+// its table keeps none.
+func (s *State) Summaries(cache string, slot int) []Summary {
+	if v := s.caches[cache]; v != nil {
+		return v.at(slot).sums
 	}
 	return nil
 }
@@ -101,12 +111,17 @@ func (v *version) append(rows *RowMap, table *ir.Table, k, val *Tensor) (*versio
 		if q.length != sl.Before {
 			return nil, fmt.Errorf("slot %d holds %d tokens, the row map says %d", s, q.length, sl.Before)
 		}
+		if table.Chunk > 0 && sl.New > table.Chunk {
+			return nil, fmt.Errorf("slot %d appends %d tokens, table @%s takes at most %d a step", s, sl.New, table.Name, table.Chunk)
+		}
 		kept := kept(table, q)
+		sums := slices.Clone(q.sums)
 		for i := range sl.New {
 			row := (sl.Start + i) * width
-			kept = append(kept, Entry{q.length + i, slices.Clone(k.Data[row : row+width]), slices.Clone(val.Data[row : row+width])})
+			e := Entry{q.length + i, slices.Clone(k.Data[row : row+width]), slices.Clone(val.Data[row : row+width])}
+			kept, sums = append(kept, e), summarise(sums, table.Summary, e)
 		}
-		next.seqs[s] = sequence{q.length + sl.New, kept}
+		next.seqs[s] = sequence{q.length + sl.New, kept, sums}
 	}
 	return next, nil
 }

@@ -58,13 +58,14 @@ const (
 	Cache            // @name: a version of a declared cache
 	Rows             // rows[N, S]: which rows of a step belong to which sequence
 	Void             // no value (a launch)
+	Pick             // pick[N, H, K]: for each row and head all pages of its sequence, or at most K
 )
 
 // Type is the type of a Value. Compare with [Type.Equal].
 type Type struct {
 	Kind  Kind
 	Elem  Elem   // Tensor
-	Shape Shape  // Tensor; Rows: {rows, slots}
+	Shape Shape  // Tensor; Rows: {rows, slots}; Pick: {rows, heads, pages}
 	Cache string // Cache: the declaration's name, without @
 }
 
@@ -79,6 +80,9 @@ func CacheOf(name string) Type { return Type{Kind: Cache, Cache: name} }
 
 // RowsOf returns rows[n, s].
 func RowsOf(n, s Dim) Type { return Type{Kind: Rows, Shape: Shape{n, s}} }
+
+// PickOf returns pick[n, h, k].
+func PickOf(n, h, k Dim) Type { return Type{Kind: Pick, Shape: Shape{n, h, k}} }
 
 // Equal reports whether t and u are the same type.
 func (t Type) Equal(u Type) bool {
@@ -100,6 +104,8 @@ func (t Type) String() string {
 		return "@" + t.Cache
 	case Rows:
 		return fmt.Sprintf("rows[%s]", t.Shape)
+	case Pick:
+		return fmt.Sprintf("pick[%s]", t.Shape)
 	case Void:
 		return "void"
 	}
