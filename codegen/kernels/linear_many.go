@@ -23,6 +23,8 @@ type linearMany struct {
 	wide int64 // columns of a panel
 	heap int64 // scratch behind what the product itself uses
 
+	last *kernel.I64 // in a group that may lack tokens: the block's end
+
 	// run, if set, is the product of a panel with its tokens (linearTiles).
 	run func(pn panel, finish func(n kernel.I64, v []kernel.Vec))
 }
@@ -217,22 +219,31 @@ func (m linearMany) dequant(pn panel, from kernel.I64) {
 }
 
 // tokens runs the panel's columns over all tokens: groups of as many as registers hold,
-// then of four, then one by one. start gives the sums to add to; nil means zeros.
+// then small ones, of which the last may lack tokens. Each token's sum runs in the order
+// of k whatever its group, so that no token depends on its neighbours. start gives the
+// sums to add to; nil means zeros.
 func (m linearMany) tokens(pn panel, from kernel.I64, start func(n kernel.I64) []kernel.Vec, finish func(n kernel.I64, v []kernel.Vec)) {
-	at := pn.tokens[0]
-	for _, size := range m.groups() {
-		whole := pn.tokens[1].Sub(at).Over(size).Times(size)
-		stop := at.Add(whole)
-		kernel.Each(m.k, at, stop, size, func(n kernel.I64) { m.micro(from, n, int(size), start, finish) })
-		at = stop
+	large, small := int64(6), int64(2)
+	if m.k.Target().Has(target.AVX512) {
+		large, small = 12, 4
 	}
+	first, last := pn.tokens[0], pn.tokens[1]
+	middle := first.Add(last.Sub(first).Over(large).Times(large))
+	kernel.Each(m.k, first, middle, large, func(n kernel.I64) { m.micro(from, n, int(large), start, finish) })
+	kernel.Each(m.k, middle, last, small, func(n kernel.I64) {
+		short := m
+		short.last = &last
+		short.micro(from, n, int(small), start, finish)
+	})
 }
 
-func (m linearMany) groups() []int64 {
-	if m.k.Target().Has(target.AVX512) {
-		return []int64{12, 4, 1}
+// token is the t-th of a group; beyond the last it is the last again.
+func (m linearMany) token(n kernel.I64, t int) kernel.I64 {
+	n = n.Plus(int64(t))
+	if m.last != nil && t > 0 {
+		n = n.Min(m.last.Plus(-1))
 	}
-	return []int64{6, 1}
+	return n
 }
 
 // micro multiplies the panel with size tokens. With 32 registers both tiles go together;
@@ -243,11 +254,11 @@ func (m linearMany) micro(from, n kernel.I64, size int, start func(n kernel.I64)
 	for t := range init {
 		init[t] = k.Zeros(2)
 		if start != nil {
-			init[t] = start(n.Plus(int64(t)))
+			init[t] = start(m.token(n, t))
 		}
 	}
 	together := [][]int{{0, 1}}
-	if !k.Target().Has(target.AVX512) && size > 1 {
+	if !k.Target().Has(target.AVX512) {
 		together = [][]int{{0}, {1}}
 	}
 	out := make([][]kernel.Vec, size)
@@ -258,38 +269,41 @@ func (m linearMany) micro(from, n kernel.I64, size int, start func(n kernel.I64)
 		m.columns(from, n, size, tiles, init, out)
 	}
 	for t, v := range out {
-		finish(n.Plus(int64(t)), v)
+		if m.last == nil || t == 0 {
+			finish(n.Plus(int64(t)), v)
+			continue
+		}
+		kernel.When(k, n.Plus(int64(t)).Lt(*m.last), func() { finish(n.Plus(int64(t)), v) })
 	}
 }
 
-// columns is the inner loop. A single token takes four sums a tile to hide the latency.
+// columns is the inner loop.
 func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out [][]kernel.Vec) {
 	k := m.k
-	parts := 1
-	if size == 1 {
-		parts = 4
-	}
-	acc := k.Zeros(size * len(tiles) * parts)
-	slot := func(t, s, part int) int { return (t*len(tiles)+s)*parts + part }
+	acc := make([]kernel.Vec, size*len(tiles))
+	rows := make([]kernel.Ptr[kernel.F32], size)
 	for t := range size {
 		for s, tile := range tiles {
-			acc[slot(t, s, 0)] = init[t][tile]
+			acc[t*len(tiles)+s] = init[t][tile]
+		}
+		rows[t] = m.x(m.token(n, t))
+		if m.last == nil {
+			rows[t] = m.x(n).Plus(int64(t * m.p.Cols)) // one pointer, constant distances
 		}
 	}
-	x := m.x(n)
 	w := kernel.Scratch[kernel.F32](k, 0)
 	turn := func(i kernel.I64, unroll int, acc []kernel.Vec) []kernel.Vec {
 		next := append([]kernel.Vec(nil), acc...)
-		xi, wi := x.At(i), w.At(i.Sub(from).Times(work.Panel))
+		wi := w.At(i.Sub(from).Times(work.Panel))
 		for u := range unroll {
 			wv := make([]kernel.Vec, len(tiles))
 			for s, tile := range tiles {
 				wv[s] = kernel.LoadVec(wi.Plus(int64(u*work.Panel + tile*layout.Lanes)))
 			}
 			for t := range size {
-				xv := kernel.LoadF32(xi.Plus(int64(t*m.p.Cols + u))).Splat()
+				xv := kernel.LoadF32(rows[t].At(i).Plus(int64(u))).Splat()
 				for s := range tiles {
-					j := slot(t, s, u%parts)
+					j := t*len(tiles) + s
 					next[j] = wv[s].FMA(xv, next[j])
 				}
 			}
@@ -305,11 +319,7 @@ func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out
 	}
 	for t := range size {
 		for s, tile := range tiles {
-			v := acc[slot(t, s, 0)]
-			for part := 1; part < parts; part++ {
-				v = v.Add(acc[slot(t, s, part)])
-			}
-			out[t][tile] = v
+			out[t][tile] = acc[t*len(tiles)+s]
 		}
 	}
 }

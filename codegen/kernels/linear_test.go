@@ -183,6 +183,28 @@ func TestLinearManyEpilogues(t *testing.T) {
 	}
 }
 
+// A row's result is the same bits alone and among others, in any group.
+func TestLinearManyIgnoresCompany(t *testing.T) {
+	for _, tgt := range targets(t) {
+		p := work.Linear{Enc: layout.Q4_1, Rows: []int{40}, Cols: 96, Tokens: work.Many, Dot: work.F32, Epilogue: work.Store}
+		l := open(t, tgt, p)
+		packed, _ := weight(t, p.Enc, p.Rows, p.Cols)
+		const most = 31
+		x := random(t, most*p.Cols, 1)
+		var first []float32
+		for n := 1; n <= most; n++ {
+			y := poison(alloc[float32](t, n*40))
+			l.bind(t, 0, p, work.Dims{N: int64(n)}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y)}).run(1)
+			for i := range first {
+				if y[i] != first[i] {
+					t.Fatalf("%s: row %d is %v among %d rows, %v before", tgt.Name, i/40, y[i], n, first[i])
+				}
+			}
+			first = y
+		}
+	}
+}
+
 // roundRef rounds rows as a Dot says.
 func roundRef(dot work.Dot, x []float32, cols int) []float32 {
 	y := append([]float32(nil), x...)
