@@ -18,6 +18,7 @@ type Config struct {
 	cache    int64
 	profile  bool
 	verify   bool
+	mapped   bool
 	progress func(Progress)
 }
 
@@ -57,6 +58,11 @@ func (c Config) WithProfile(on bool) Config { c.profile = on; return c }
 // WithVerify compares the digests of weight files with the Program's manifest, which reads
 // them once more.
 func (c Config) WithVerify(on bool) Config { c.verify = on; return c }
+
+// WithMappedWeights reads the weights that a Program's file holds where the file is mapped,
+// instead of copying them: processes share the memory and a start is faster, but steps
+// are slower (files have small pages), and a file that shrinks ends the process.
+func (c Config) WithMappedWeights(on bool) Config { c.mapped = on; return c }
 
 // WithProgress is told while weights are laid out, from several goroutines.
 func (c Config) WithProgress(f func(Progress)) Config { c.progress = f; return c }

@@ -52,6 +52,11 @@ func (rt *Runtime) Load(ctx context.Context, path string) (*Program, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	if p.file == nil { // nothing of it is in use
+		if err := f.Close(); err != nil {
+			return nil, errors.Join(err, p.Close(ctx))
+		}
+	}
 	return p, nil
 }
 
@@ -70,7 +75,7 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 		o.Progress = func(done, total int64) { report(Progress{"weights", done, total}) }
 	}
 	if f != nil && len(p.Weights) > 0 && f.Weight(0) != nil {
-		o.Packed = f.Weight
+		o.Packed, o.Map = f.Weight, rt.config.mapped
 	}
 	m, err := cpu.Load(ctx, p, o)
 	if err != nil {
@@ -80,7 +85,10 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	out.file, out.rt = f, rt
+	out.rt = rt
+	if o.Map {
+		out.file = f
+	}
 	rt.mu.Lock()
 	closed := rt.closed
 	if !closed {

@@ -244,7 +244,11 @@ func TestPackedInFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m2 := open(t, f.Program, cpu.Options{Threads: 1, Packed: f.Weight})
+	m2 := open(t, f.Program, cpu.Options{Threads: 1, Packed: f.Weight, Map: true})
+	m3 := open(t, f.Program, cpu.Options{Threads: 3, Packed: f.Weight})
+	if mem := m3.Memory(); mem.Mapped != 0 || mem.Weights == 0 || !slices.Equal(m3.Weight(0), f.Weight(0)) {
+		t.Errorf("private weights: ledger %+v", mem)
+	}
 	b := batch(0, []int32{11})
 	x, err := m.Step(b)
 	if err != nil {

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -23,11 +24,43 @@ func reserve(n int64) (region, error) {
 	if n < 0 || n != int64(int(n)) {
 		return region{}, fmt.Errorf("cpu: %d bytes of memory", n)
 	}
-	data, err := unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	p, err := unix.MmapPtr(-1, 0, nil, uintptr(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
 		return region{}, fmt.Errorf("cpu: %d bytes of memory: %w", n, err)
 	}
-	return region{data}, nil
+	return region{unsafe.Slice((*byte)(p), n)}, nil
+}
+
+// reserveHuge maps zeroed memory at a border of large pages, and asks for them: on a
+// virtual machine a small page's address costs as much to find as a cache line to read.
+func reserveHuge(n int64) (region, error) {
+	if n < hugeBytes/2 {
+		return reserve(n)
+	}
+	n = up(n, 4096)
+	r, err := reserve(n + hugeBytes)
+	if err != nil {
+		return region{}, err
+	}
+	skip := up(r.base(), hugeBytes) - r.base()
+	whole := r.data
+	r.data = whole[skip : skip+n : skip+n]
+	if err := errors.Join(unmap(whole[:skip]), unmap(whole[skip+n:])); err != nil {
+		return region{}, err
+	}
+	r.huge(0)
+	return r, nil
+}
+
+// unmap gives part of a mapping back, which unix.Munmap cannot.
+func unmap(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if _, _, e := unix.Syscall(unix.SYS_MUNMAP, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0); e != 0 {
+		return e
+	}
+	return nil
 }
 
 func (r region) size() int64 { return int64(len(r.data)) }
@@ -41,7 +74,7 @@ func (r *region) free() error {
 	}
 	data := r.data
 	r.data = nil
-	return unix.Munmap(data)
+	return unmap(data)
 }
 
 // huge asks for large pages from byte `from` on, and for small ones before: a small cache
@@ -64,6 +97,15 @@ func (r region) discard(at, n int64) error {
 		return nil
 	}
 	return unix.Madvise(r.data[first:end], unix.MADV_DONTNEED)
+}
+
+// leave gives up the whole pages inside a file's mapping; they come back when they are read.
+func (r region) leave() {
+	const page = 4096
+	skip := up(r.base(), page) - r.base()
+	if n := (r.size() - skip) &^ (page - 1); n > 0 {
+		_ = unix.Madvise(r.data[skip:skip+n], unix.MADV_DONTNEED)
+	}
 }
 
 // view is the region from byte `at` on as n values of a type without pointers.
@@ -89,7 +131,7 @@ func (g *growing) need(n int64) error {
 		return nil
 	}
 	n = (n + n/4 + 4095) &^ 4095
-	fresh, err := reserve(n)
+	fresh, err := reserveHuge(n)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"quire/ir/types"
 	"quire/ir/work"
@@ -21,6 +24,7 @@ type Options struct {
 	// Packed gives a weight as laid out, which must stay mapped until Close; nil: from
 	// the Program's sources.
 	Packed   func(i int) []byte
+	Map      bool // read Packed where it is, not from a copy in large pages
 	Verify   bool // compare the sources' digests, which reads all of them once more
 	Progress func(done, total int64)
 	Profile  bool // time every launch
@@ -133,7 +137,7 @@ func (m *Model) memory() (err error) {
 	for _, k := range m.p.Kernels {
 		m.stride = max(m.stride, up(k.Params.Scratch(), lineBytes)+lineBytes)
 	}
-	if m.scratch, err = reserve(m.stride * int64(m.threads)); err != nil {
+	if m.scratch, err = reserveHuge(m.stride * int64(m.threads)); err != nil {
 		return err
 	}
 	if m.barrier, err = reserve(lineBytes); err != nil {
@@ -161,15 +165,18 @@ func (m *Model) memory() (err error) {
 func (m *Model) fill(ctx context.Context, o Options) error {
 	n := len(m.p.Weights)
 	m.weights.at = make([]int64, n)
-	if o.Packed != nil {
-		for i := range n {
-			b := o.Packed(i)
-			if int64(len(b)) != m.p.Weights[i].Bytes {
-				return fmt.Errorf("cpu: weight %s: %d bytes, expected %d", m.p.Weights[i].Name, len(b), m.p.Weights[i].Bytes)
-			}
-			m.weights.at[i] = region{b}.base()
-			m.mapped += int64(len(b))
+	for i := range n {
+		if o.Packed == nil {
+			break
 		}
+		b := o.Packed(i)
+		if int64(len(b)) != m.p.Weights[i].Bytes {
+			return fmt.Errorf("cpu: weight %s: %d bytes, expected %d", m.p.Weights[i].Name, len(b), m.p.Weights[i].Bytes)
+		}
+		m.weights.at[i] = region{b}.base()
+		m.mapped += int64(len(b))
+	}
+	if o.Packed != nil && o.Map {
 		return nil
 	}
 	var size int64
@@ -178,12 +185,19 @@ func (m *Model) fill(ctx context.Context, o Options) error {
 		offset[i] = size
 		size += up(w.Bytes, lineBytes)
 	}
-	r, err := reserve(size)
+	r, err := reserveHuge(size)
 	if err != nil {
 		return fmt.Errorf("cpu: weights: %w", err)
 	}
 	m.weights.region = r
-	r.huge(0)
+	dst := func(i int) []byte { return r.data[offset[i]:][:m.p.Weights[i].Bytes] }
+	for i := range n {
+		m.weights.at[i] = r.base() + offset[i]
+	}
+	if o.Packed != nil {
+		m.mapped = 0
+		return m.copy(ctx, o, dst)
+	}
 	src, err := weights.Open(m.p)
 	if err != nil {
 		return err
@@ -194,11 +208,31 @@ func (m *Model) fill(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	for i := range n {
-		m.weights.at[i] = r.base() + offset[i]
-	}
-	dst := func(i int) []byte { return r.data[offset[i]:][:m.p.Weights[i].Bytes] }
 	return src.Fill(ctx, dst, min(m.threads, goruntime.GOMAXPROCS(0)), o.Progress)
+}
+
+// copy reads packed weights on all threads. Pages of their file that were copied are not
+// this process's memory any more.
+func (m *Model) copy(ctx context.Context, o Options, dst func(i int) []byte) error {
+	var total int64
+	var done atomic.Int64
+	for _, w := range m.p.Weights {
+		total += w.Bytes
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(min(m.threads, goruntime.GOMAXPROCS(0)))
+	for i := range m.p.Weights {
+		g.Go(func() error {
+			src := region{o.Packed(i)}
+			copy(dst(i), src.data)
+			src.leave()
+			if n := done.Add(src.size()); o.Progress != nil {
+				o.Progress(n, total)
+			}
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
 }
 
 // Weight is weight i as it lies in memory, for who writes it to a file.

@@ -226,8 +226,12 @@ func digest(data []byte) (string, error) {
 	for i := range n {
 		g.Go(func() (err error) {
 			defer faults(&err)()
-			s := sha256.Sum256(data[i*piece : min((i+1)*piece, len(data))])
+			part := data[i*piece : min((i+1)*piece, len(data))]
+			s := sha256.Sum256(part)
 			copy(sums[i*sha256.Size:], s[:])
+			if len(part) == piece { // it need not count as memory of this process yet
+				_ = unix.Madvise(part, unix.MADV_DONTNEED)
+			}
 			return nil
 		})
 	}

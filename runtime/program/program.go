@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"quire/ir/types"
+	"quire/ir/types/packed"
 	"quire/ir/work"
 )
 
@@ -160,6 +161,40 @@ type Segment struct {
 	Seed   int64   `json:",omitempty"` // random only: stream of ir/types/noise
 	Std    float64 `json:",omitempty"` // random only: standard deviation
 	Mean   float64 `json:",omitempty"` // random only
+
+	// Packed is set for rows that stand in several arrays of a checkpoint: Source, Offset and Bytes are then those of
+	// its codes, and Elem the encoding that they are read into.
+	Packed *Packed `json:",omitempty"`
+}
+
+// Packed is a linear in a layout of ir/types/packed, of which a segment takes Rows rows from First on.
+type Packed struct {
+	packed.Matrix
+	First  int
+	Places [packed.Roles]Place // of the arrays of Matrix.Parts; one that is absent has none
+}
+
+// Place is where an array begins.
+type Place struct {
+	Source int
+	Offset int64
+}
+
+// Files lists the sources that the segment reads; a random one reads none.
+func (s *Segment) Files() []int {
+	if s.Packed == nil {
+		if s.Source < 0 {
+			return nil
+		}
+		return []int{s.Source}
+	}
+	var out []int
+	for r, a := range s.Packed.Parts {
+		if a.Elem != "" {
+			out = append(out, s.Packed.Places[r].Source)
+		}
+	}
+	return out
 }
 
 // Source is one weight file.

@@ -8,6 +8,7 @@ import (
 	"quire/ir/types"
 	"quire/ir/types/block"
 	"quire/ir/types/layout"
+	"quire/ir/types/packed"
 	"quire/ir/work"
 )
 
@@ -169,17 +170,45 @@ func (v validator) segment(w *Weight, s *Segment) error {
 	if err != nil {
 		return err
 	}
+	if s.Packed != nil {
+		return v.packed(w, s)
+	}
 	if s.Source < 0 {
 		return nil
-	}
-	if s.Source >= len(v.p.Sources) {
-		return fmt.Errorf("source %d, expected one of %d", s.Source, len(v.p.Sources))
 	}
 	if s.Bytes != row*int64(s.Rows) {
 		return fmt.Errorf("%d bytes, %d rows of %d %s take %d", s.Bytes, s.Rows, w.Cols, s.Elem, row*int64(s.Rows))
 	}
-	if size := v.p.Sources[s.Source].Bytes; s.Offset < 0 || s.Offset > size || s.Bytes > size-s.Offset {
-		return fmt.Errorf("bytes %d to %d of source %d, which has %d", s.Offset, s.Offset+s.Bytes, s.Source, size)
+	return v.within(s.Source, s.Offset, s.Bytes)
+}
+
+// packed checks a segment in several arrays.
+func (v validator) packed(w *Weight, s *Segment) error {
+	p := s.Packed
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.Cols != w.Cols || p.First < 0 || p.First > p.Rows-s.Rows || p.Encoding().Name != s.Elem || w.Layout != LayoutLanes {
+		return fmt.Errorf("rows %d to %d of %d x %d in %s, expected rows of %d in %s", p.First, p.First+s.Rows-1, p.Rows, p.Cols, p.Encoding().Name, w.Cols, s.Elem)
+	}
+	for r, a := range p.Parts {
+		if a.Elem == "" {
+			continue
+		}
+		if err := v.within(p.Places[r].Source, p.Places[r].Offset, a.Shape[0]*a.Shape[1]*a.Bytes()); err != nil {
+			return fmt.Errorf("%s: %w", packed.Role(r), err)
+		}
+	}
+	return nil
+}
+
+// within checks that bytes lie in a source.
+func (v validator) within(source int, offset, bytes int64) error {
+	if source < 0 || source >= len(v.p.Sources) {
+		return fmt.Errorf("source %d, expected one of %d", source, len(v.p.Sources))
+	}
+	if size := v.p.Sources[source].Bytes; offset < 0 || offset > size || bytes > size-offset {
+		return fmt.Errorf("bytes %d to %d of source %d, which has %d", offset, offset+bytes, source, size)
 	}
 	return nil
 }
