@@ -101,6 +101,9 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Progress != nil {
+		o.Progress("compile", int64(len(records))+1, int64(len(records))+1)
+	}
 	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil}, nil
 }
 

@@ -21,24 +21,21 @@ const (
 
 var errInterrupted = errors.New("interrupted")
 
-// usageError is a wrong command line. command names the one whose help explains it, "" for all of them.
-type usageError struct {
-	err     error
-	command string
-}
+// usageError is a wrong command line.
+type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// usage marks what the parser says.
-func usage(err error) error {
-	e := &usageError{err: fmt.Errorf("command line: %w", err)}
+// usage marks what the parser says, and names the command that it had come to.
+func (e *environment) usage(err error) error {
+	where := "command line"
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context.Selected() != nil {
-		e.command = p.Context.Selected().Name + " "
-		e.err = fmt.Errorf("%s: %w", p.Context.Selected().Name, err)
+		where = p.Context.Selected().Name
+		e.command = where + " "
 	}
-	return e
+	return &usageError{err: fmt.Errorf("%s: %w", where, err)}
 }
 
 // wrong is a usage error of a command's own check.
@@ -55,7 +52,7 @@ func (e *environment) fail(err error) int {
 		return exitInterrupted
 	}
 	fmt.Fprintf(e.err, "quire: %s\n", message(err))
-	if hint := hint(err); hint != "" {
+	if hint := e.hint(err); hint != "" {
 		fmt.Fprintf(e.err, "hint: %s\n", hint)
 	}
 	var u *usageError
@@ -80,11 +77,11 @@ func message(err error) string {
 }
 
 // hint says what to do next, where that is not in the message.
-func hint(err error) string {
+func (e *environment) hint(err error) string {
 	var u *usageError
 	switch {
 	case errors.As(err, &u):
-		return "quire " + u.command + "--help"
+		return "quire " + e.command + "--help"
 	case errors.Is(err, llc.ErrMissing):
 		return "a program compiled elsewhere (quire compile -o FILE.quire) runs without LLVM"
 	}

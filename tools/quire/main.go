@@ -77,10 +77,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		return done
 	}
 	if err != nil {
-		return env.fail(usage(err))
+		return env.fail(env.usage(err))
 	}
 	env.Global = cli.Global
 	env.parser, env.verbose = parser, cli.Verbose
+	if n := kctx.Selected(); n != nil && !n.Hidden {
+		env.command = n.Name + " " // for hints
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))

@@ -20,6 +20,7 @@ type environment struct {
 	out, err io.Writer
 	parser   *kong.Kong
 	verbose  bool
+	command  string // the one that runs, with a space behind, or ""
 
 	mu   sync.Mutex
 	bars *mpb.Progress
