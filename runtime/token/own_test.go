@@ -85,7 +85,7 @@ func TestOwnStrings(t *testing.T) {
 // Every set of regular expressions, on a vocabulary that was made for another one. Where the published regular
 // expression is followed instead of llama.cpp's, hf_own_test.go has the test.
 func TestOwnStringsPreTokenisers(t *testing.T) {
-	texts := corpus(ownSeed+1, 400)
+	texts := corpus(ownSeed+1, 400) // more would be slow: most of these go through regexp2
 	seen := map[string]bool{}
 	for _, name := range token.PreTokenisers() {
 		path := vocabFile(t, "llama-bpe")

@@ -50,7 +50,8 @@ func TestRoundTripBytes(t *testing.T) {
 	}
 }
 
-// SentencePiece BPE falls back to bytes, so it loses nothing either, but cannot tell U+2581 from a space.
+// SentencePiece BPE falls back to bytes, so it loses nothing either, but cannot tell U+2581 from a space: of broken
+// text, a byte that promises more bytes may take a space with it and turn it into U+2581, as in llama.cpp.
 func TestRoundTripSPM(t *testing.T) {
 	tok := spm(t)
 	rapid.Check(t, func(r *rapid.T) {
@@ -60,7 +61,8 @@ func TestRoundTripSPM(t *testing.T) {
 			r.Fatal(err)
 		}
 		back, err := tok.DecodeBytes(ids, token.DecodeOptions{})
-		if want := strings.ReplaceAll(text, "▁", " "); err != nil || string(back) != want {
+		want := strings.ReplaceAll(text, "▁", " ")
+		if got := strings.ReplaceAll(string(back), "▁", " "); err != nil || got != want {
 			r.Fatalf("%q became %v, which is %q (%v)", text, ids, back, err)
 		}
 	})
