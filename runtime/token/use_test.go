@@ -199,3 +199,37 @@ func BenchmarkNew(b *testing.B) {
 		})
 	}
 }
+
+// One tokenizer serves many goroutines.
+func TestEncodeIsConcurrent(t *testing.T) {
+	texts := corpus(11, 200)
+	for name, tok := range map[string]*token.Tokenizer{"small": small(t, nil), "spm": spm(t)} {
+		want := make([][]int32, len(texts))
+		for i, s := range texts {
+			ids, err := tok.Encode(s, token.EncodeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[i] = ids
+		}
+		done := make(chan error)
+		for g := range 8 {
+			go func() {
+				var err error
+				for k := range texts {
+					i := (k + g*25) % len(texts)
+					ids, e := tok.Encode(texts[i], token.EncodeOptions{})
+					if e != nil || !slices.Equal(ids, want[i]) {
+						err = fmt.Errorf("%s: %q became %v (%v), alone %v", name, texts[i], ids, e, want[i])
+					}
+				}
+				done <- err
+			}()
+		}
+		for range 8 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -259,16 +259,32 @@ func fits(want, text string, err error) bool {
 func render(t *testing.T, template string) []answer {
 	t.Helper()
 	raws, _ := inputs(t)
-	type job struct {
-		Template string          `json:"template"`
-		BOS      string          `json:"bos_token"`
-		EOS      string          `json:"eos_token"`
-		Input    json.RawMessage `json:"input"`
-	}
 	var jobs []job
 	for _, raw := range raws {
 		jobs = append(jobs, job{template, markers.BOS, markers.EOS, raw})
 	}
+	return ask(t, jobs)
+}
+
+// renderAll asks the oracle for every template's text of no messages at all.
+func renderAll(t *testing.T, templates []string) []answer {
+	t.Helper()
+	var jobs []job
+	for _, text := range templates {
+		jobs = append(jobs, job{text, markers.BOS, markers.EOS, json.RawMessage(`{"messages":[]}`)})
+	}
+	return ask(t, jobs)
+}
+
+type job struct {
+	Template string          `json:"template"`
+	BOS      string          `json:"bos_token"`
+	EOS      string          `json:"eos_token"`
+	Input    json.RawMessage `json:"input"`
+}
+
+func ask(t *testing.T, jobs []job) []answer {
+	t.Helper()
 	in, err := json.Marshal(jobs)
 	if err != nil {
 		t.Fatal(err)
