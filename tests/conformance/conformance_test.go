@@ -224,6 +224,9 @@ const small = "hidden: 64\nheads: 4\nkv_heads: 2\nhead_dim: 16\nffn: 96"
 // multiple of anything.
 func variants() []variant {
 	exact := 2e-5
+	// Where activations are rounded, a value that lies at a border may fall to either
+	// side: one 8-bit code more or less in a row of 64 moves the logits by a per cent.
+	coarse := 5e-2
 	out := []variant{
 		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact},
 		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact},
@@ -234,8 +237,8 @@ func variants() []variant {
 		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact},
 		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4},
 		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3},
-		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, 5e-3},
-		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, 5e-3},
+		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse},
+		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse},
 	}
 	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"} {
 		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact})
