@@ -26,10 +26,10 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 			return linearOneBody(p, targetKind(t.Arch)), nil
 		}
 		if onTiles(p, t) {
-			return linearTilesBody(p), nil
+			return linearTilesBody(p, t), nil
 		}
 		if t.Arch == target.X86 {
-			return linearManyBody(p), nil
+			return linearManyBody(p, t), nil
 		}
 	case work.Embed:
 		return kernel.Body{Main: func(k *kernel.Kernel) { embed(k, p) }}, nil

@@ -34,13 +34,18 @@ func (m linearMany) x(n kernel.I64) kernel.Ptr[kernel.F32] {
 	return m.wideRows().At(n.Modulo(work.Block).Times(cols))
 }
 
-// wideRows follow the sums; the word before them names the block that they hold.
-func (m linearMany) wideRows() kernel.Ptr[kernel.F32] {
+// wideAt is where prepared rows lie in scratch, behind the sums; the word 64 bytes before
+// them names the block that they hold.
+func (m linearMany) wideAt() int64 {
 	head := int64(work.Panel)
 	if m.p.QKV != nil {
 		head = headStride(m.p)
 	}
-	return kernel.Scratch[kernel.F32](m.k, m.heap+work.Block*head*4+64)
+	return m.heap + work.Block*head*4 + 64
+}
+
+func (m linearMany) wideRows() kernel.Ptr[kernel.F32] {
+	return kernel.Scratch[kernel.F32](m.k, m.wideAt())
 }
 
 func (m linearMany) tag() kernel.Ptr[kernel.I64] {

@@ -29,24 +29,43 @@ type linearMany struct {
 	run func(pn panel, finish func(n kernel.I64, v []kernel.Vec))
 }
 
-func linearManyBody(p work.Linear) kernel.Body {
+func linearManyBody(p work.Linear, t target.Target) kernel.Body {
 	f, _ := layout.Of(p.Enc)
 	wide := int64(min(p.Cols, work.Wide/f.Block*f.Block))
 	many := func(k *kernel.Kernel) linearMany {
 		return linearMany{k: k, p: p, f: f, e: epilogue{k, p}, wide: wide, heap: up64(wide * work.Panel * 4)}
 	}
-	if p.Dot == work.F32 {
+	bytes := onBytes(p, f, t)
+	if p.Dot == work.F32 && !bytes {
 		return kernel.Body{Main: func(k *kernel.Kernel) { many(k).item() }}
 	}
 	return kernel.Body{
 		Prep: func(k *kernel.Kernel) { kernel.StoreI64(many(k).tag(), k.Int(-1)) },
 		Main: func(k *kernel.Kernel) {
 			m := many(k)
-			block, _ := m.split()
-			m.widen(block)
-			m.item()
+			byBytes := func() { m.bytesOf(m.wideAt(), m.tag()).item() }
+			byFloats := func() {
+				if p.Dot != work.F32 {
+					block, _ := m.split()
+					m.widen(block)
+				}
+				m.item()
+			}
+			switch {
+			case !bytes:
+				byFloats()
+			case p.Dot == work.I8:
+				byBytes()
+			default:
+				whenFew(k, byBytes, byFloats)
+			}
 		},
 	}
+}
+
+// whenFew chooses by the launch's number of tokens.
+func whenFew(k *kernel.Kernel, yes, no func()) {
+	kernel.If(k, k.Dim("N").Lt(k.Int(few+1)), nil, func() []kernel.Vec { yes(); return nil }, func() []kernel.Vec { no(); return nil })
 }
 
 // panel is two tiles of the weight and where their sums go.

@@ -177,37 +177,38 @@ func (o linearOne) sum(b kernel.I64, u, unit int, xs []kernel.Vec) kernel.Vec {
 
 // dotBytes multiplies codes with digits of x by byte dot products.
 func (o linearOne) dotBytes(tiles []kernel.Ptr[kernel.U8]) []kernel.Vec {
-	k, t, block := o.k, o.k.Tile(), o.f.Block
+	k, block := o.k, o.f.Block
 	recs := kernel.Scratch[kernel.U8](k, 0)
-	acc := kernel.Range(k, 0, int64(o.p.Cols/block), 1, k.Zeros(2*len(tiles)), func(b kernel.I64, acc []kernel.Vec) []kernel.Vec {
+	return kernel.Range(k, 0, int64(o.p.Cols/block), 1, k.Zeros(len(tiles)), func(b kernel.I64, acc []kernel.Vec) []kernel.Vec {
 		next := append([]kernel.Vec(nil), acc...)
-		rb := recs.At(b.Times(int64(block / 32 * record)))
+		rows := []kernel.Ptr[kernel.U8]{recs.At(b.Times(int64(block / 32 * record)))}
 		for s, w := range tiles {
-			c := newColumn(k, o.f, w.At(b.Times(int64(o.f.ColumnBytes()))))
-			for u := 0; u < block; u += 32 {
-				o.unit(c, rb.Plus(int64(u/32*record)), u, next[2*s:2*s+2])
-			}
+			o.column(newColumn(k, o.f, w.At(b.Times(int64(o.f.ColumnBytes())))), rows, next[s:s+1])
 		}
 		return next
 	})
-	return fold(t, acc, 2)
 }
 
-// unit adds 32 values of k to a tile's two sums.
-func (o linearOne) unit(c *column, rec kernel.Ptr[kernel.U8], u int, acc []kernel.Vec) {
-	fs := kernel.As[kernel.F32](rec)
+// column adds one column of a tile to the sums of some rows of x, whose records of the
+// column's values lie at rows. A row's sum runs in one order, whatever its company.
+func (o linearOne) column(c *column, rows []kernel.Ptr[kernel.U8], sums []kernel.Vec) {
 	size := min(o.f.Sub, 32)
-	scale := kernel.LoadF32(fs.Plus(recScale / 4)).Splat()
-	for h := 0; h < 32; h += size {
-		d, m := c.scales(u + h)
-		dot := o.digitDot(rec, h, c.words(u+h, size))
-		acc[0] = dot.FMA(d.Mul(scale), acc[0])
-		if !o.folded() {
+	for u := 0; u < o.f.Block; u += size {
+		d, m := c.scales(u)
+		words := c.words(u, size)
+		for t, row := range rows {
+			rec := row.Plus(int64(u / 32 * record))
+			fs := kernel.As[kernel.F32](rec)
+			scale := kernel.LoadF32(fs.Plus(recScale / 4)).Splat()
+			sums[t] = o.digitDot(rec, u%32, words).FMA(d.Mul(scale), sums[t])
+			if o.folded() {
+				continue
+			}
 			sum := recSum/4 + int64(0)
 			if size == 16 {
-				sum += int64(1 + h/16)
+				sum += int64(1 + u%32/16)
 			}
-			acc[1] = m.FMA(kernel.LoadF32(fs.Plus(sum)).Splat(), acc[1])
+			sums[t] = m.FMA(kernel.LoadF32(fs.Plus(sum)).Splat(), sums[t])
 		}
 	}
 }

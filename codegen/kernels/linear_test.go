@@ -183,18 +183,28 @@ func TestLinearManyEpilogues(t *testing.T) {
 	}
 }
 
-// A row's result is the same bits alone and among others, in any group.
+// A row's result is the same bits alone and among others, in any group; the way of few
+// tokens and that of many differ in rounding.
 func TestLinearManyIgnoresCompany(t *testing.T) {
 	for _, tgt := range targets(t) {
 		p := work.Linear{Enc: layout.Q4_1, Rows: []int{40}, Cols: 96, Tokens: work.Many, Dot: work.F32, Epilogue: work.Store}
-		l := open(t, tgt, p)
+		one := p
+		one.Tokens = work.One
+		l := open(t, tgt, p, one)
 		packed, _ := weight(t, p.Enc, p.Rows, p.Cols)
 		const most = 31
 		x := random(t, most*p.Cols, 1)
-		var first []float32
+		first := poison(alloc[float32](t, 40))
+		l.bind(t, 1, one, work.Dims{N: 1}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(first)}).run(1)
+		if !onBytes(p, mustFormat(t, p.Enc), tgt) {
+			first = nil
+		}
 		for n := 1; n <= most; n++ {
 			y := poison(alloc[float32](t, n*40))
 			l.bind(t, 0, p, work.Dims{N: int64(n)}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y)}).run(1)
+			if n == few+1 {
+				first = nil
+			}
 			for i := range first {
 				if y[i] != first[i] {
 					t.Fatalf("%s: row %d is %v among %d rows, %v before", tgt.Name, i/40, y[i], n, first[i])
@@ -203,6 +213,14 @@ func TestLinearManyIgnoresCompany(t *testing.T) {
 			first = y
 		}
 	}
+}
+
+func mustFormat(t testing.TB, e layout.Enc) layout.Format {
+	f, err := layout.Of(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // roundRef rounds rows as a Dot says.
@@ -231,7 +249,7 @@ func roundRef(dot work.Dot, x []float32, cols int) []float32 {
 func TestLinearRounded(t *testing.T) {
 	for _, tgt := range targets(t) {
 		for _, dot := range []work.Dot{work.BF16, work.I8} {
-			for _, e := range layout.Encs() {
+			for _, e := range []layout.Enc{layout.F16, layout.Q4_1, layout.Q8_0, layout.Q6_K, layout.IQ4_NL} {
 				f, _ := layout.Of(e)
 				p := work.Linear{Enc: e, Rows: []int{35}, Cols: max(f.Block, 32) * 3, Tokens: work.Many, Dot: dot, Epilogue: work.Store}
 				tol := 3e-6
@@ -263,7 +281,7 @@ func BenchmarkLinearMany(b *testing.B) {
 	for _, tgt := range targets(b) {
 		for _, dot := range []work.Dot{work.F32, work.I8} {
 			for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}} {
-				for _, n := range []int{4, 512} {
+				for _, n := range []int{2, 8, 16, 512} {
 					b.Run(fmt.Sprintf("%.14s/%s/%dx%d/n=%d", tgt.Name, dot, s[0], s[1], n), func(b *testing.B) {
 						p := work.Linear{Enc: layout.Q4_1, Rows: []int{s[0]}, Cols: s[1], Tokens: work.Many, Dot: dot, Epilogue: work.Store}
 						l := open(b, tgt, p)

@@ -78,7 +78,7 @@ func onTiles(p work.Linear, t target.Target) bool {
 	return t.Has(target.AMXInt8) && p.Tokens == work.Many && p.Cols%32 == 0 && p.Cols <= work.WideTiles
 }
 
-func linearTilesBody(p work.Linear) kernel.Body {
+func linearTilesBody(p work.Linear, t target.Target) kernel.Body {
 	f, _ := layout.Of(p.Enc)
 	at := tileLayout(p)
 	return kernel.Body{
@@ -87,16 +87,24 @@ func linearTilesBody(p work.Linear) kernel.Body {
 			kernel.StoreI64(kernel.Scratch[kernel.I64](k, at.tag), k.Int(-1))
 		},
 		Main: func(k *kernel.Kernel) {
-			m := linearTiles{linearMany{k: k, p: p, f: f, e: epilogue{k, p}}, at}
-			m.linearMany.run = m.run
-			m.linearMany.heap = at.heap
-			block, _ := m.split()
-			m.rows(block)
-			k.X86().Tiles().Config(kernel.Scratch[kernel.U8](k, at.config))
-			m.item()
-			k.X86().Tiles().Release()
+			m := linearTiles{linearMany{k: k, p: p, f: f, e: epilogue{k, p}, heap: at.heap}, at}
+			if !onBytes(p, f, t) {
+				m.byTiles()
+				return
+			}
+			byBytes := func() { m.bytesOf(at.x, kernel.Scratch[kernel.I64](k, at.tag)).item() }
+			whenFew(k, byBytes, m.byTiles)
 		},
 	}
+}
+
+func (m linearTiles) byTiles() {
+	m.linearMany.run = m.run
+	block, _ := m.split()
+	m.rows(block)
+	m.k.X86().Tiles().Config(kernel.Scratch[kernel.U8](m.k, m.at.config))
+	m.item()
+	m.k.X86().Tiles().Release()
 }
 
 // rows makes the digits of a block of tokens, unless they are there.
