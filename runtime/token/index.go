@@ -133,8 +133,8 @@ func (t *Tokenizer) indexSpaces() {
 	}
 }
 
-// cutSpaces cuts a word before each U+2581 that no token can join to what stands before it.
-func (t *Tokenizer) cutSpaces(out []string, word string) []string {
+// encodeSpaced encodes a word cut before each U+2581 that no token can join to what stands before it.
+func (t *Tokenizer) encodeSpaced(s *scratch, word string) {
 	start := 0
 	for at := 1; at < len(word); {
 		i := strings.Index(word[at:], metaspace)
@@ -143,10 +143,10 @@ func (t *Tokenizer) cutSpaces(out []string, word string) []string {
 		}
 		at += i
 		if r, _ := utf8.DecodeLastRuneInString(word[:at]); !t.glued[r] {
-			out = append(out, word[start:at])
+			t.encodeWord(s, word[start:at])
 			start = at
 		}
 		at += len(metaspace)
 	}
-	return append(out, word[start:])
+	t.encodeWord(s, word[start:])
 }

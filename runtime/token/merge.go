@@ -8,10 +8,8 @@ import (
 // scratch is the working memory of one Encode.
 type scratch struct {
 	out      []int32
-	word     int // where in out the ids of the present word begin
-	words    []string
-	spans    []span
-	runes    []rune
+	word     int      // where in out the ids of the present word begin
+	runes    [][]rune // for each splitting step
 	units    []unit
 	heap     []candidate
 	cache    wordCache

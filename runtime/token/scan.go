@@ -1,6 +1,7 @@
 package token
 
 import (
+	"errors"
 	"unicode"
 	"unicode/utf8"
 )
@@ -35,17 +36,19 @@ var scanners = map[string]cutter{
 	apostroHF + bodyQwen35: wordScanner(llamaStyle{digits: 1, marks: true}.scan),
 	patLines:               wordScanner(scanLines),
 	patDigit:               cutDigits,
-	patThousands:           cutThousands,
-	patTinyAya:             cutTinyAya,
-	patSuperBPE:            cutSuperBPE,
+	patThousands:           digitRuns(false, thousands),
+	patTinyAya:             digitRuns(true, tinyAya),
+	patSuperBPE:            digitRuns(true, superBPE),
 }
 
 // wordScanner makes a cutter of a function that gives the end of the word that starts at i < len(text).
 func wordScanner(scan func(text string, i int) int) cutter {
-	return func(s *scratch, text string) error {
+	return func(_ *scratch, _ int, text string, y yield) error {
 		for i := 0; i < len(text); {
 			i = scan(text, i)
-			s.spans = append(s.spans, span{i, true})
+			if err := y(i, true); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -263,20 +266,40 @@ func scanLines(text string, i int) int {
 }
 
 // cutDigits is \p{N}: each number character alone, all else between them.
-func cutDigits(s *scratch, text string) error {
+func cutDigits(_ *scratch, _ int, text string, y yield) error {
 	for i := 0; i < len(text); {
 		k, n := look(text, i)
 		if k == number {
-			s.gap(i)
-			s.spans = append(s.spans, span{i + n, true})
+			if err := errors.Join(y(i, false), y(i+n, true)); err != nil {
+				return err
+			}
 		}
 		i += n
 	}
-	s.gap(len(text))
-	return nil
+	return y(len(text), false)
 }
 
-// digitRun gives the end of the decimal digits (or all numbers) at i, and how many there are.
+// digitRuns makes a cutter of a function that yields the parts of text[i:stop], a run of count decimal digits (or
+// numbers of all kinds).
+func digitRuns(decimal bool, parts func(text string, i, stop, count int, y yield) error) cutter {
+	return func(_ *scratch, _ int, text string, y yield) error {
+		for i := 0; i < len(text); {
+			stop, count := digitRun(text, i, decimal)
+			if count == 0 {
+				_, n := look(text, i)
+				i += n
+				continue
+			}
+			if err := parts(text, i, stop, count, y); err != nil {
+				return err
+			}
+			i = stop
+		}
+		return y(len(text), false)
+	}
+}
+
+// digitRun gives the end of the digits at i, and how many there are.
 func digitRun(text string, i int, decimal bool) (stop, count int) {
 	for i < len(text) {
 		r, n := utf8.DecodeRuneInString(text[i:])
@@ -289,52 +312,29 @@ func digitRun(text string, i int, decimal bool) (stop, count int) {
 	return i, count
 }
 
-// thousands appends the numbers of text[i:stop], count characters, in groups of three from the right: 1|234|567.
-func (s *scratch) thousands(text string, i, count int) int {
+// thousands yields digits in groups of three from the right: 1|234|567.
+func thousands(text string, i, _, count int, y yield) error {
+	if err := y(i, false); err != nil {
+		return err
+	}
 	for ; count > 0; count-- {
 		_, n := utf8.DecodeRuneInString(text[i:])
 		i += n
 		if count%3 == 1 {
-			s.spans = append(s.spans, span{i, true})
+			if err := y(i, true); err != nil {
+				return err
+			}
 		}
 	}
-	return i
-}
-
-// cutThousands is patThousands.
-func cutThousands(s *scratch, text string) error {
-	for i := 0; i < len(text); {
-		stop, count := digitRun(text, i, false)
-		if count == 0 {
-			_, n := look(text, i)
-			i += n
-			continue
-		}
-		s.gap(i)
-		s.thousands(text, i, count)
-		i = stop
-	}
-	s.gap(len(text))
 	return nil
 }
 
-// cutTinyAya is patTinyAya: digits that a word character follows are left alone.
-func cutTinyAya(s *scratch, text string) error {
-	for i := 0; i < len(text); {
-		stop, count := digitRun(text, i, true)
-		if count == 0 {
-			_, n := look(text, i)
-			i += n
-			continue
-		}
-		if r, _ := utf8.DecodeRuneInString(text[stop:]); stop == len(text) || !wordRune(r) {
-			s.gap(i)
-			s.thousands(text, i, count)
-		}
-		i = stop
+// tinyAya is thousands, but digits that a word character follows are left alone.
+func tinyAya(text string, i, stop, count int, y yield) error {
+	if r, _ := utf8.DecodeRuneInString(text[stop:]); stop < len(text) && wordRune(r) {
+		return nil
 	}
-	s.gap(len(text))
-	return nil
+	return thousands(text, i, stop, count, y)
 }
 
 // wordRune is \w as Oniguruma has it.
@@ -342,24 +342,16 @@ func wordRune(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc, unicode.Other_Alphabetic)
 }
 
-// cutSuperBPE is patSuperBPE: a cut before each group of three digits, none after the last.
-func cutSuperBPE(s *scratch, text string) error {
-	for i := 0; i < len(text); {
-		stop, count := digitRun(text, i, true)
-		if count == 0 {
-			_, n := look(text, i)
-			i += n
-			continue
-		}
-		for ; count > 0; count-- {
-			if count%3 == 0 {
-				s.gap(i)
+// superBPE yields a cut before each group of three digits, and none after the last.
+func superBPE(text string, i, _, count int, y yield) error {
+	for ; count > 0; count-- {
+		if count%3 == 0 {
+			if err := y(i, false); err != nil {
+				return err
 			}
-			_, n := look(text, i)
-			i += n
 		}
-		i = stop
+		_, n := look(text, i)
+		i += n
 	}
-	s.gap(len(text))
 	return nil
 }

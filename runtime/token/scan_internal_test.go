@@ -19,12 +19,20 @@ func reference(t testing.TB, pattern string) cutter {
 }
 
 func cutWords(t interface{ Fatal(...any) }, c cutter, text string) []string {
-	s := &scratch{deadline: time.Now().Add(time.Minute)}
-	if err := c(s, text); err != nil {
+	return splitWords(t, splitter{cut: c, behaviour: Isolated}, text)
+}
+
+func splitWords(t interface{ Fatal(...any) }, p splitter, text string) []string {
+	s := &scratch{deadline: time.Now().Add(time.Minute), runes: make([][]rune, 1)}
+	var out []string
+	err := p.split(s, 0, text, func(w string) error {
+		out = append(out, w)
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	p := splitter{behaviour: Isolated}
-	return p.take(nil, text, s.spans)
+	return out
 }
 
 // narrow has the characters that the regular expressions tell apart. U+017F is not among them: it folds to s in some
@@ -89,12 +97,7 @@ func TestBehaviours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := new(scratch)
-		const text = "-the--final-"
-		if err := p.cut(s, text); err != nil {
-			t.Fatal(err)
-		}
-		if got := p.take(nil, text, s.spans); !slices.Equal(got, c.want) {
+		if got := splitWords(t, p, "-the--final-"); !slices.Equal(got, c.want) {
 			t.Errorf("%s (invert %v): %q, expected %q", c.behaviour, c.invert, got, c.want)
 		}
 	}

@@ -39,14 +39,12 @@ const (
 	maxPattern       = 1 << 16
 )
 
-// span is a stretch of a word: its end, counted from the start of the word, and whether it is a match.
-type span struct {
-	end   int
-	match bool
-}
+// yield takes the next stretch of a word: where it ends, counted from the start of the word, and whether it is a match.
+type yield func(end int, match bool) error
 
-// cutter appends the spans of text, in order and without holes.
-type cutter func(s *scratch, text string) error
+// cutter yields the stretches of text in order and without holes; empty ones may be among them. depth is the number of
+// the step, which has its own part of the scratch.
+type cutter func(s *scratch, depth int, text string, y yield) error
 
 type splitter struct {
 	cut       cutter
@@ -64,23 +62,18 @@ func (p Split) compile() (splitter, error) {
 
 // spelledCutter lets a cutter see text in the byte alphabet, where each byte is a character.
 func spelledCutter(c cutter) cutter {
-	return func(s *scratch, text string) error {
+	return func(s *scratch, depth int, text string, y yield) error {
 		spelled := make([]rune, len(text))
 		for i := range len(text) {
 			spelled[i] = byteRunes[text[i]]
 		}
-		if err := c(s, string(spelled)); err != nil {
-			return err
-		}
 		at, bytes := 0, 0
-		for i := range s.spans {
-			for bytes < s.spans[i].end {
+		return c(s, depth, string(spelled), func(end int, match bool) error {
+			for ; bytes < end; at++ {
 				bytes += runeLen(spelled[at])
-				at++
 			}
-			s.spans[i].end = at
-		}
-		return nil
+			return y(at, match)
+		})
 	}
 }
 
@@ -110,29 +103,21 @@ func (p Split) compileText() (splitter, error) {
 }
 
 func literalCutter(text string) cutter {
-	return func(s *scratch, word string) error {
+	return func(_ *scratch, _ int, word string, y yield) error {
 		for at := 0; at < len(word); {
 			i := strings.Index(word[at:], text)
 			if i < 0 {
-				s.spans = append(s.spans, span{len(word), false})
-				return nil
+				return y(len(word), false)
 			}
-			s.gap(at + i)
+			if err := y(at+i, false); err != nil {
+				return err
+			}
 			at += i + len(text)
-			s.spans = append(s.spans, span{at, true})
+			if err := y(at, true); err != nil {
+				return err
+			}
 		}
 		return nil
-	}
-}
-
-// gap appends what lies between the last span and a match at start, if anything.
-func (s *scratch) gap(start int) {
-	last := 0
-	if n := len(s.spans); n > 0 {
-		last = s.spans[n-1].end
-	}
-	if start > last {
-		s.spans = append(s.spans, span{start, false})
 	}
 }
 
@@ -142,25 +127,29 @@ func regexCutter(pattern string) (cutter, error) {
 		return nil, fmt.Errorf("pattern %.80q: %w", pattern, err)
 	}
 	re.MatchTimeout = matchTimeout
-	return func(s *scratch, word string) error {
-		s.runes = append(s.runes[:0], []rune(word)...)
+	return func(s *scratch, depth int, word string, y yield) error {
+		runes := append(s.runes[depth][:0], []rune(word)...)
+		s.runes[depth] = runes
 		at, byteAt := 0, 0 // rune and byte up to which the word is cut
 		advance := func(to int) int {
 			for ; at < to; at++ {
-				byteAt += runeLen(s.runes[at])
+				byteAt += runeLen(runes[at])
 			}
 			return byteAt
 		}
 		late := false
-		err := re.FindRunesMatches(s.runes, 0, func(m regexp2.MatchView) bool {
+		var stop error
+		err := re.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
 			start, n, _ := m.GroupRange(0)
-			s.gap(advance(start))
-			if n > 0 {
-				s.spans = append(s.spans, span{advance(start + n), true})
+			if stop = y(advance(start), false); stop == nil && n > 0 {
+				stop = y(advance(start+n), true)
 			}
 			late = time.Now().After(s.deadline)
-			return !late
+			return stop == nil && !late
 		})
+		if stop != nil {
+			return stop
+		}
 		if err != nil || late { // regexp2's own error quotes the text, which is nobody's business
 			why := "it takes too long"
 			if errors.Is(err, regexp2.ErrBacktrackingStackLimit) {
@@ -168,8 +157,7 @@ func regexCutter(pattern string) (cutter, error) {
 			}
 			return &Error{fmt.Errorf("tokenizer: splitting a text of %d bytes by %.80q: %s", len(word), pattern, why)}
 		}
-		s.gap(len(word))
-		return nil
+		return y(len(word), false)
 	}, nil
 }
 
@@ -185,65 +173,48 @@ func runeLen(r rune) int {
 	return 4
 }
 
-// words cuts a stretch into the words that merging sees. The result is valid until the next call.
-func (t *Tokenizer) words(s *scratch, stretch string) ([]string, error) {
-	in := append(s.words[:0], stretch)
-	for i := range t.splits {
-		p := &t.splits[i]
-		out := make([]string, 0, len(in)*2)
-		for _, w := range in {
-			s.spans = s.spans[:0]
-			if err := p.cut(s, w); err != nil {
-				return nil, err
-			}
-			out = p.take(out, w, s.spans)
+// split calls emit for each word that the step makes of one word.
+func (p *splitter) split(s *scratch, depth int, word string, emit func(word string) error) error {
+	start, held, heldMatch := 0, 0, false // word[start:held] waits for what follows it
+	flush := func() error {
+		from, to := start, held
+		start = held
+		if from == to || p.behaviour == Removed && heldMatch {
+			return nil
 		}
-		in = out
+		return emit(word[from:to])
 	}
-	if t.glued != nil {
-		out := make([]string, 0, len(in)*2)
-		for _, w := range in {
-			if utf8.ValidString(w) { // a unit of broken text may reach over a border
-				out = t.cutSpaces(out, w)
-			} else {
-				out = append(out, w)
+	err := p.cut(s, depth, word, func(end int, match bool) error {
+		if end == held {
+			return nil
+		}
+		match = match != p.invert
+		joins := start < held && (p.behaviour == Contiguous && match == heldMatch ||
+			p.behaviour == MergedWithPrev && match && !heldMatch ||
+			p.behaviour == MergedWithNext && !match && heldMatch)
+		if !joins {
+			if err := flush(); err != nil {
+				return err
 			}
 		}
-		in = out
+		held, heldMatch = end, match
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	s.words = in
-	return in, nil
+	return flush()
 }
 
-// take appends the words that the spans of one word make under the step's behaviour.
-func (p *splitter) take(out []string, word string, spans []span) []string {
-	start := 0
-	for i := 0; i < len(spans); i++ {
-		match := spans[i].match != p.invert
-		end := spans[i].end
-		switch p.behaviour {
-		case Removed:
-			if match {
-				start = end
-				continue
-			}
-		case MergedWithPrev:
-			if !match && i+1 < len(spans) && spans[i+1].match != p.invert {
-				continue // the match after it joins it
-			}
-		case MergedWithNext:
-			if match && i+1 < len(spans) && spans[i+1].match == p.invert {
-				continue
-			}
-		case Contiguous:
-			if i+1 < len(spans) && spans[i+1].match == spans[i].match {
-				continue
-			}
-		}
-		if end > start {
-			out = append(out, word[start:end])
-		}
-		start = end
+// encodeFrom applies the splitting steps from a step on to a word, and encodes what comes out.
+func (t *Tokenizer) encodeFrom(s *scratch, step int, word string) error {
+	switch {
+	case step < len(t.splits):
+		return t.splits[step].split(s, step, word, func(w string) error { return t.encodeFrom(s, step+1, w) })
+	case t.glued != nil && utf8.ValidString(word): // a unit of broken text may reach over a border
+		t.encodeSpaced(s, word)
+	default:
+		t.encodeWord(s, word)
 	}
-	return out
+	return nil
 }

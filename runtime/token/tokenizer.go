@@ -42,7 +42,7 @@ func build(d Data) (*Tokenizer, error) {
 		return nil, err
 	}
 	t := &Tokenizer{data: d, eog: make(map[int32]bool, len(d.EOG))}
-	t.scratchs.New = func() any { return new(scratch) }
+	t.scratchs.New = func() any { return &scratch{runes: make([][]rune, len(d.Splits))} }
 	for _, id := range d.EOG {
 		t.eog[id] = true
 	}
@@ -142,14 +142,7 @@ func (t *Tokenizer) encodeStretch(s *scratch, text string, first bool, norm *fin
 		for _, n := range t.lateNorms {
 			stretch = n(stretch, first && start)
 		}
-		words, err := t.words(s, stretch)
-		if err != nil {
-			return err
-		}
-		for _, w := range words {
-			t.encodeWord(s, w)
-		}
-		return nil
+		return t.encodeFrom(s, 0, stretch)
 	})
 }
 
