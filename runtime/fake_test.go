@@ -62,10 +62,7 @@ func open(t testing.TB, l limits) (*Program, *fake) {
 	if l.chunk == 0 {
 		l.chunk = 16
 	}
-	prog, err := newProgram(p, f, l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prog := newProgram(p, nil, f, l)
 	t.Cleanup(func() {
 		if err := prog.Close(context.Background()); err != nil {
 			t.Error(err)

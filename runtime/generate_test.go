@@ -128,10 +128,7 @@ func BenchmarkScheduler(b *testing.B) {
 			data := fakeProgram(9)
 			data.Context = 1 << 30
 			d := idle{&fake{p: data, argmax: make([]int32, 64), logits: make([]float32, 64*fakeVocab)}}
-			p, err := newProgram(data, d, limits{context: 1 << 30, slots: 64, chunk: 64, pages: []int{1 << 28, 1 << 28}})
-			if err != nil {
-				b.Fatal(err)
-			}
+			p := newProgram(data, nil, d, limits{context: 1 << 30, slots: 64, chunk: 64, pages: []int{1 << 28, 1 << 28}})
 			defer p.Close(b.Context())
 			var wg sync.WaitGroup
 			b.ReportAllocs()

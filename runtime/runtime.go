@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	goruntime "runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"quire/runtime/cpu"
@@ -77,14 +81,27 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 	if f != nil && len(p.Weights) > 0 && f.Weight(0) != nil {
 		o.Packed, o.Map = f.Weight, rt.config.mapped
 	}
-	m, err := cpu.Load(ctx, p, o)
-	if err != nil {
+	var tok *token.Tokenizer
+	var m device.Model
+	var g errgroup.Group // either takes tens of milliseconds
+	g.Go(func() (err error) {
+		tok, err = newTokenizer(p)
+		return err
+	})
+	g.Go(func() error {
+		c, err := cpu.Load(ctx, p, o)
+		if err == nil {
+			m = c
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		if m != nil {
+			err = errors.Join(err, m.Close())
+		}
 		return nil, err
 	}
-	out, err := newProgram(p, m, limits)
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
+	out := newProgram(p, tok, m, limits)
 	out.rt = rt
 	if o.Map {
 		out.file = f
@@ -167,7 +184,8 @@ func (rt *Runtime) limits(p *program.Program) limits {
 	return l
 }
 
-// cacheBytes is the memory that KV pages may take.
+// cacheBytes is the memory that KV pages may take: what is set, else half of what the
+// machine or the container has.
 func cacheBytes(set int64) int64 {
 	if set > 0 {
 		return set
@@ -176,8 +194,17 @@ func cacheBytes(set int64) int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 4 << 30
 	}
-	return int64(info.Totalram) * int64(info.Unit) / 2
+	total := int64(info.Totalram) * int64(info.Unit)
+	if text, err := os.ReadFile(cgroupMemory); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
+			total = min(total, n)
+		}
+	}
+	return total / 2
 }
+
+// cgroupMemory is the limit of a container, "max" without one.
+const cgroupMemory = "/sys/fs/cgroup/memory.max"
 
 // Program is a program.Program bound to a device. It is safe for concurrent use.
 type Program struct {
@@ -190,16 +217,11 @@ type Program struct {
 	engine *engine
 }
 
-// newProgram starts the scheduler of a bound Program.
-func newProgram(p *program.Program, m device.Model, l limits) (*Program, error) {
-	out := &Program{p: p, limits: l, eog: map[int32]bool{}}
-	if p.Tokenizer != nil {
-		t, err := newTokenizer(p)
-		if err != nil {
-			return nil, err
-		}
-		out.tok = t
-		for _, id := range t.Data().EOG {
+// newProgram starts the scheduler of a bound Program; tok is nil without a tokenizer.
+func newProgram(p *program.Program, tok *token.Tokenizer, m device.Model, l limits) *Program {
+	out := &Program{p: p, tok: tok, limits: l, eog: map[int32]bool{}}
+	if tok != nil {
+		for _, id := range tok.Data().EOG {
 			out.eog[id] = true
 		}
 	}
@@ -211,10 +233,14 @@ func newProgram(p *program.Program, m device.Model, l limits) (*Program, error) 
 		tables[i] = kv.Table{Page: t.Page, Sink: t.Sink, Recent: t.Recent}
 	}
 	out.engine = newEngine(m, kv.New(tables, l.pages, l.context), p, l)
-	return out, nil
+	return out
 }
 
+// newTokenizer reads a Program's tokenizer, nil if it has none.
 func newTokenizer(p *program.Program) (*token.Tokenizer, error) {
+	if p.Tokenizer == nil {
+		return nil, nil
+	}
 	var d token.Data
 	if err := json.Unmarshal(p.Tokenizer, &d); err != nil {
 		return nil, fmt.Errorf("runtime: tokenizer: %w", err)

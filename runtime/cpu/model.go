@@ -151,7 +151,7 @@ func (m *Model) memory() (err error) {
 		m.slotted = append(m.slotted, sizes)
 	}
 	for _, c := range m.p.Caches {
-		r, err := reserve(c.PageBytes * int64(m.limits[c.Table]))
+		r, err := reserveHuge(c.PageBytes * int64(m.limits[c.Table]))
 		if err != nil {
 			return fmt.Errorf("cpu: cache %s: %d pages: %w", c.Name, m.limits[c.Table], err)
 		}

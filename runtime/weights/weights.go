@@ -25,6 +25,7 @@ import (
 	"quire/ir/types/block"
 	"quire/ir/types/layout"
 	"quire/ir/types/noise"
+	"quire/ir/types/packed"
 	"quire/runtime/program"
 )
 
@@ -43,8 +44,8 @@ func Open(p *program.Program) (*Sources, error) {
 	used := make([]bool, len(p.Sources))
 	for _, w := range p.Weights {
 		for _, seg := range w.Segments {
-			if seg.Source >= 0 {
-				used[seg.Source] = true
+			for _, source := range seg.Files() {
+				used[source] = true
 			}
 		}
 	}
@@ -178,6 +179,9 @@ func cut(w *program.Weight, dst []byte) ([]piece, error) {
 			tile = int64(layout.Lanes * w.Cols * 4)
 		}
 		step := layout.Lanes * int(max(1, pieceBytes/tile))
+		if seg.Packed != nil {
+			step = (step + packed.Unit - 1) / packed.Unit * packed.Unit
+		}
 		for first := 0; first < seg.Rows; first += step {
 			r := min(step, seg.Rows-first)
 			size := int64((r+layout.Lanes-1)/layout.Lanes) * tile
@@ -193,9 +197,10 @@ func cut(w *program.Weight, dst []byte) ([]piece, error) {
 
 // buffer is a thread's memory.
 type buffer struct {
-	raw    []byte
-	values []float32
-	coded  []byte
+	raw     []byte
+	values  []float32
+	coded   []byte
+	windows [packed.Roles][]byte
 }
 
 func grow[T any](s *[]T, n int) []T {
@@ -207,23 +212,9 @@ func grow[T any](s *[]T, n int) []T {
 
 func (s *Sources) fill(p piece, b *buffer) error {
 	n := p.rows * p.w.Cols
-	from, ok := block.Lookup(p.seg.Elem)
-	if !ok {
-		return fmt.Errorf("encoding %q is not known", p.seg.Elem)
-	}
-	row, err := from.RowBytes(int64(p.w.Cols))
+	raw, err := s.read(p, b)
 	if err != nil {
 		return err
-	}
-	raw := grow(&b.raw, p.rows*int(row))
-	if p.seg.Source < 0 {
-		v := grow(&b.values, n)
-		noise.Fill(v, p.seg.Seed, int64(p.first)*int64(p.w.Cols), p.seg.Mean, p.seg.Std)
-		if err := block.EncodeRows(p.seg.Elem, p.w.Cols, v, raw); err != nil {
-			return err
-		}
-	} else if _, err := s.files[p.seg.Source].ReadAt(raw, p.seg.Offset+int64(p.first)*row); err != nil {
-		return fmt.Errorf("%s: %w", s.p.Sources[p.seg.Source].Path, err)
 	}
 	if p.w.Layout == program.LayoutPlain {
 		v := grow(&b.values, n)
@@ -241,6 +232,31 @@ func (s *Sources) fill(p piece, b *buffer) error {
 		}
 	}
 	return layout.Pack(p.dst, layout.Enc(p.w.Elem), p.rows, p.w.Cols, raw)
+}
+
+// read gives the rows of a piece in the segment's encoding.
+func (s *Sources) read(p piece, b *buffer) ([]byte, error) {
+	if p.seg.Packed != nil {
+		return s.readPacked(p, b)
+	}
+	from, ok := block.Lookup(p.seg.Elem)
+	if !ok {
+		return nil, fmt.Errorf("encoding %q is not known", p.seg.Elem)
+	}
+	row, err := from.RowBytes(int64(p.w.Cols))
+	if err != nil {
+		return nil, err
+	}
+	raw := grow(&b.raw, p.rows*int(row))
+	if p.seg.Source < 0 {
+		v := grow(&b.values, p.rows*p.w.Cols)
+		noise.Fill(v, p.seg.Seed, int64(p.first)*int64(p.w.Cols), p.seg.Mean, p.seg.Std)
+		return raw, block.EncodeRows(p.seg.Elem, p.w.Cols, v, raw)
+	}
+	if _, err := s.files[p.seg.Source].ReadAt(raw, p.seg.Offset+int64(p.first)*row); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.p.Sources[p.seg.Source].Path, err)
+	}
+	return raw, nil
 }
 
 // recode changes the encoding of rows: segments of one weight share one.
