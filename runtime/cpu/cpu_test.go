@@ -36,7 +36,10 @@ const (
 
 // build makes a Program of two steps. Both compute y = 2 * (cos, sin)(pos); "one" (a
 // single row) goes on to logits = W y, "many" gathers the rows of out.
-func build(t testing.TB, source string) *program.Program {
+func build(t testing.TB, source string) *program.Program { return buildTimes(t, source, 2) }
+
+// buildTimes is build with another factor.
+func buildTimes(t testing.TB, source string, factor float32) *program.Program {
 	t.Helper()
 	ts, err := tools()
 	if err != nil {
@@ -65,7 +68,7 @@ func build(t testing.TB, source string) *program.Program {
 	}
 	for i, k := range []work.Params{
 		work.RopeTable{RotaryDim: rot, Freq: freq},
-		work.Map{Dim: rot, Expr: []work.MapStep{{Op: work.MapIn}, {Op: work.MapScale, Value: 2}}},
+		work.Map{Dim: rot, Expr: []work.MapStep{{Op: work.MapIn}, {Op: work.MapScale, Value: factor}}},
 		work.Gather{Dim: rot},
 		work.Linear{Enc: layout.F32, Rows: []int{rows - 8, 8}, Cols: rot, Tokens: work.One, Dot: work.F32, Epilogue: work.Store},
 	} {

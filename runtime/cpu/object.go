@@ -3,6 +3,7 @@ package cpu
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,10 @@ const driverSymbol = "quire_run"
 // object is machine code in this process.
 type object struct {
 	handle uintptr
+	// file is what the linker loaded by its number. It stays open as long as the code is
+	// there: the linker knows objects by name, and would take the next one that got the
+	// same number for this one.
+	file *os.File
 	run    uintptr
 	bytes  int64
 }
@@ -27,13 +32,13 @@ func load(so []byte) (*object, error) {
 	if err := checkELF(so); err != nil {
 		return nil, err
 	}
-	h, err := loadMemory(so)
+	h, f, err := loadMemory(so)
 	if err != nil {
 		if h, err = loadFile(so); err != nil {
 			return nil, err
 		}
 	}
-	o := &object{handle: h, bytes: int64(len(so))}
+	o := &object{handle: h, file: f, bytes: int64(len(so))}
 	if o.run, err = o.symbol(driverSymbol); err != nil {
 		o.close()
 		return nil, err
@@ -52,17 +57,20 @@ func checkELF(so []byte) error {
 	return nil
 }
 
-func loadMemory(so []byte) (uintptr, error) {
+func loadMemory(so []byte) (uintptr, *os.File, error) {
 	fd, err := unix.MemfdCreate("quire", unix.MFD_CLOEXEC)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	f := os.NewFile(uintptr(fd), "quire")
-	defer f.Close()
-	if _, err := f.Write(so); err != nil {
-		return 0, err
+	if _, err = f.Write(so); err == nil {
+		var h uintptr
+		if h, err = purego.Dlopen(fmt.Sprintf("/proc/self/fd/%d", fd), purego.RTLD_NOW|purego.RTLD_LOCAL); err == nil {
+			return h, f, nil
+		}
 	}
-	return purego.Dlopen(fmt.Sprintf("/proc/self/fd/%d", fd), purego.RTLD_NOW|purego.RTLD_LOCAL)
+	f.Close() // the first error is the cause
+	return 0, nil, err
 }
 
 func loadFile(so []byte) (uintptr, error) {
@@ -97,5 +105,9 @@ func (o *object) close() error {
 	}
 	h := o.handle
 	o.handle, o.bytes = 0, 0
-	return purego.Dlclose(h)
+	err := purego.Dlclose(h)
+	if o.file != nil {
+		err = errors.Join(err, o.file.Close())
+	}
+	return err
 }
