@@ -19,6 +19,8 @@ const (
 	Canonical      Prop = "canonical"       // one spelling, nothing dead
 	DequantFused   Prop = "dequant-fused"   // no matmul of a dequant
 	SiblingsMerged Prop = "siblings-merged" // one matmul for linears of one input
+	HeadsSplit     Prop = "heads-split"     // retrieval and streaming heads have caches of their own
+	PagesSelected  Prop = "pages-selected"  // attention reads the pages that were picked
 	Specialised    Prop = "specialised"     // @step has Kernel-level versions; nothing approximates from here on
 	Fused          Prop = "fused"           // launches are clustered
 	Selected       Prop = "selected"        // every part has a kernel

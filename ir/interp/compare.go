@@ -13,14 +13,18 @@ type CompareOptions struct {
 	Seed      uint64
 	Tolerance float64 // largest relative L2 error of a row; 0: the same bits
 	Wide      bool    // evaluate in float64, where only the order of sums differs
+	Caches    bool    // the functions may keep their state in different caches
 }
 
 // Compare runs f of m and g of n on the same seeded case, several ragged steps
 // over the same caches, and returns an error naming the first step, result and
 // row that disagree. Parameters correspond by position and must have equal types;
-// results too. Weights correspond by name.
+// results too. Weights correspond by name. With o.Caches this is so without the
+// caches, and of their contents only those of equal names are compared.
 func Compare(m *ir.Module, f *ir.Func, n *ir.Module, g *ir.Func, o CompareOptions) error {
-	if err := sameSignature(f, g); err != nil {
+	fp, gp := compared(f.Params, o), compared(g.Params, o)
+	fr, gr := compared(f.Results, o), compared(g.Results, o)
+	if err := sameSignature(f, g, fp, gp, fr, gr); err != nil {
 		return err
 	}
 	c, err := RandomCase(m, f, o.Seed, g)
@@ -37,36 +41,46 @@ func Compare(m *ir.Module, f *ir.Func, n *ir.Module, g *ir.Func, o CompareOption
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
 		other := Inputs{}
-		for k, p := range f.Params {
-			if x, ok := step.Inputs[fn[p][1:]]; ok {
-				other[gn[g.Params[k]][1:]] = x
+		for k, p := range fp {
+			if x, ok := step.Inputs[fn[f.Params[p]][1:]]; ok {
+				other[gn[g.Params[gp[k]]][1:]] = x
 			}
 		}
 		b, err := gm.Run(g, step.Bind, other, gs)
 		if err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
-		for r := range a {
-			if err := sameTensor(a[r], b[r], o.Tolerance); err != nil {
+		for k, r := range fr {
+			if err := sameTensor(a[r], b[gr[k]], o.Tolerance); err != nil {
 				return fmt.Errorf("step %d (%s): result %d: %w", i+1, step.Bind.Key(), r+1, err)
 			}
 		}
 	}
-	return sameState(fs, gs, o.Tolerance)
+	return sameState(fs, gs, o)
 }
 
-func sameSignature(f, g *ir.Func) error {
-	if len(f.Params) != len(g.Params) || len(f.Results) != len(g.Results) {
-		return fmt.Errorf("@%s has %d params and %d results, @%s has %d and %d",
-			f.Name, len(f.Params), len(f.Results), g.Name, len(g.Params), len(g.Results))
-	}
-	for i := range f.Params {
-		if !f.Params[i].Type.Equal(g.Params[i].Type) {
-			return fmt.Errorf("param %d is %s in @%s and %s in @%s", i+1, f.Params[i].Type, f.Name, g.Params[i].Type, g.Name)
+// compared lists the places of the params or results that correspond.
+func compared(list []*ir.Value, o CompareOptions) []int {
+	var out []int
+	for i, v := range list {
+		if !o.Caches || v.Type.Kind != types.Cache {
+			out = append(out, i)
 		}
 	}
-	for i := range f.Results {
-		a, b := f.Results[i].Type, g.Results[i].Type
+	return out
+}
+
+func sameSignature(f, g *ir.Func, fp, gp, fr, gr []int) error {
+	if len(fp) != len(gp) || len(fr) != len(gr) {
+		return fmt.Errorf("@%s has %d params and %d results, @%s has %d and %d", f.Name, len(fp), len(fr), g.Name, len(gp), len(gr))
+	}
+	for k, i := range fp {
+		if a, b := f.Params[i].Type, g.Params[gp[k]].Type; !a.Equal(b) {
+			return fmt.Errorf("param %d is %s in @%s and %s in @%s", i+1, a, f.Name, b, g.Name)
+		}
+	}
+	for k, i := range fr {
+		a, b := f.Results[i].Type, g.Results[gr[k]].Type
 		if a.Kind != b.Kind || a.Kind == types.Cache && a.Cache != b.Cache {
 			return fmt.Errorf("result %d is %s in @%s and %s in @%s", i+1, a, f.Name, b, g.Name)
 		}
@@ -128,8 +142,12 @@ func square(x float64) float64 {
 }
 
 // sameState compares what the caches keep.
-func sameState(a, b *State, tol float64) error {
+func sameState(a, b *State, o CompareOptions) error {
+	tol := o.Tolerance
 	for name, v := range a.caches {
+		if _, ok := b.caches[name]; !ok && o.Caches {
+			continue
+		}
 		for slot := range v.seqs {
 			x, y := a.Entries(name, slot), b.Entries(name, slot)
 			if len(x) != len(y) {

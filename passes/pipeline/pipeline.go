@@ -12,9 +12,11 @@ import (
 	"quire/passes/awq"
 	"quire/passes/canon"
 	"quire/passes/dots"
+	"quire/passes/duo"
 	"quire/passes/fuse"
 	"quire/passes/lower"
 	"quire/passes/plan"
+	"quire/passes/quest"
 	"quire/passes/siblings"
 )
 
@@ -23,6 +25,11 @@ type Options struct {
 	// Dot rounds the operands of products on the way (passes/dots); the zero
 	// value keeps f32 exact.
 	Dot ir.Dot
+	// Duo splits the heads of each layer (passes/duo), Quest selects pages of long
+	// caches (passes/quest); nil is off. Both approximate, and no kernel computes
+	// their ops yet: lower.select-kernels refuses them by name.
+	Duo   *duo.Options
+	Quest *quest.Options
 }
 
 // Standard is the compiler: read it top to bottom.
@@ -36,8 +43,14 @@ func Standard(o Options) passes.Pipeline {
 	if o.Dot != ir.DotF32 {
 		p = append(p, dots.RoundActivations(o.Dot)) // after merging: one rounding for all siblings
 	}
+	p = append(p, canon.Simplify()) // again: merging leaves slices of whole axes
+	if o.Duo != nil {
+		p = append(p, duo.SplitHeads(*o.Duo)) // after merging: heads are taken of finished projections, no weight is cut
+	}
+	if o.Quest != nil {
+		p = append(p, quest.SelectPages(*o.Quest)) // after heads are split: streaming heads have no pages to select
+	}
 	return append(p,
-		canon.Simplify(),                      // again: merging leaves slices of whole axes
 		lower.Specialise(lower.CPUSpecs()...), // the border: nothing approximates after it
 		fuse.RopeAppend(),                     // first: it wants the linear, its heads and the cache still apart
 		fuse.Epilogues(),                      // before pointwise: what a linear can take should not become a launch
@@ -49,10 +62,11 @@ func Standard(o Options) passes.Pipeline {
 	)
 }
 
-// All returns every pass by itself, sorted by name, for tools that run one.
+// All returns every pass by itself, sorted by name, for tools that run one. Those
+// with options have their package's Defaults; duo's mask is then duo.Alternating.
 func All() []passes.Pass {
 	var out []passes.Pass
-	for _, p := range Standard(Options{Dot: ir.DotI8}) {
+	for _, p := range Standard(Options{Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults}) {
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)
 		}

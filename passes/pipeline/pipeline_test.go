@@ -5,14 +5,19 @@ import (
 	"testing"
 
 	"quire/ir"
+	"quire/passes/duo"
 	"quire/passes/pipeline"
+	"quire/passes/quest"
 )
 
 // Every pipeline that Standard can give is in a valid order.
 func TestOrder(t *testing.T) {
 	for _, d := range []ir.Dot{ir.DotF32, ir.DotBF16, ir.DotI8} {
-		if err := pipeline.Standard(pipeline.Options{Dot: d}).Validate(); err != nil {
-			t.Errorf("dot %d: %v", d, err)
+		for _, o := range []pipeline.Options{{}, {Duo: &duo.Defaults}, {Quest: &quest.Defaults}, {Duo: &duo.Defaults, Quest: &quest.Defaults}} {
+			o.Dot = d
+			if err := pipeline.Standard(o).Validate(); err != nil {
+				t.Errorf("%+v: %v", o, err)
+			}
 		}
 	}
 }

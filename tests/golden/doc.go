@@ -20,6 +20,11 @@
 //	show=steps  show=none     the lines that each rule changed; nothing
 //	bound=1e-3                how far an approximating pass may go (relative L2 of a row)
 //	exact                     the parameters are the approximating pass's exact case
+//	duo=(mask=10/01, sink=1, recent=2, chunk=4)
+//	quest=(budget=4, page=2, physical-page=2, dense-layers=0, per=head)
+//	                          options of duo.split-heads and quest.select-pages, and that
+//	                          standard has them; absent: the package's Defaults. A mask has
+//	                          a row a layer: 1 retrieval, 0 streaming
 //	not-idempotent            a second run may change the text again (say why in a comment)
 //
 // eval takes seed, func (default step) and steps (default 1).

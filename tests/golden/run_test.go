@@ -38,13 +38,7 @@ type outcome struct {
 func run(t *testing.T, d *datadriven.TestData) string {
 	r := &runCase{t: t, d: d}
 	for _, name := range r.list("pass") {
-		if name == "standard" {
-			r.pipeline = append(r.pipeline, pipeline.Standard(pipeline.Options{})...)
-		} else if p, ok := pipeline.ByName(name); ok {
-			r.pipeline = append(r.pipeline, p)
-		} else {
-			d.Fatalf(t, "unknown pass %s", name)
-		}
+		r.pipeline = append(r.pipeline, r.named(name)...)
 	}
 	for _, p := range r.pipeline {
 		r.numerics = max(r.numerics, p.Numerics)
@@ -160,7 +154,7 @@ func (r *runCase) meaning(before, after *ir.Module) {
 		if !r.d.HasArg("exact") && !r.d.HasArg("bound") {
 			r.t.Errorf("%s: an approximating pass needs exact or bound=", r.d.Pos)
 		}
-		o.Tolerance = 1e-5
+		o.Tolerance, o.Caches = 1e-5, true
 		if arg, ok := r.d.Arg("bound"); ok {
 			bound, err := strconv.ParseFloat(arg.SingleVal(r.t), 64)
 			if err != nil {
