@@ -23,6 +23,14 @@ func (m *Model) Segment(name string) (program.Segment, error) {
 		return s, nil
 	}
 	s.Tensor, s.Source = b.Tensor.Name, b.Tensor.File
+	if b.Packed != nil {
+		s.Packed = &program.Packed{Matrix: b.Packed.Matrix, First: int(b.Row)}
+		for r, t := range b.Packed.Tensors {
+			if t != nil {
+				s.Packed.Places[r] = program.Place{Source: t.File, Offset: t.Offset}
+			}
+		}
+	}
 	return s, nil
 }
 

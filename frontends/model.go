@@ -32,10 +32,11 @@ type Model struct {
 	Source   *weights.Source  // nil: random weights
 	Bindings decoder.Bindings // every weight of Module, by its name in IR
 
-	// Options are those of Load and of the spec together. KV f32, f16 and bf16 are in Module already; the others
+	// Options are those of Load and of the spec together. AWQ and KV f32, f16 and bf16 are in Module already; the others
 	// (Options.Names lists them) need passes.
 	Options spec.Options
-	Seed    int64 // of random weights
+	Seed    int64    // of random weights
+	Notes   []string // what Load chose where the options leave it open, a sentence each
 
 	Tokenizer    Tokenizer
 	ChatTemplate string // Jinja, "" when the model has none
@@ -105,12 +106,22 @@ func (o Options) apply(c *decoder.Config) error {
 }
 
 // build makes the module and the model's name.
-func (m *Model) build() (err error) {
+func (m *Model) build() error {
+	if a := m.Options.AWQ; a != nil {
+		note, err := decoder.Rounding{Bits: a.Bits, Group: a.Group}.Round(m.Config, m.Bindings)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.Path, err)
+		}
+		if note != "" {
+			m.Notes = append(m.Notes, note)
+		}
+	}
 	if m.Config.Name == "" {
 		base := filepath.Base(filepath.Clean(m.Path))
 		m.Config.Name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
 	m.Name = m.Config.Name
+	var err error
 	m.Module, err = decoder.Build(m.Config, m.Bindings)
 	return err
 }

@@ -15,12 +15,14 @@ import (
 // Bindings says for every weight of a model, by its name in IR, where its values come from.
 type Bindings map[string]Binding
 
-// Binding is rows of a tensor, or random values.
+// Binding is rows of a tensor, or of a packed linear, or random values.
 type Binding struct {
-	Tensor     *weights.Tensor // nil: random
+	Tensor     *weights.Tensor // nil: random; of a packed linear the codes
+	Packed     *Packed         // nil: rows lie in the tensor as they are
 	Row        int64           // first row in the tensor
 	Rows, Cols int64           // a vector of n elements is n rows of 1
 	Enc        string          // encoding of the rows: the tensor's, or the one that random values are put into
+	Round      string          // encoding that the rows are rounded to at load, "" to leave them
 	Vector     bool            // a norm or a bias: f32 in IR, decoded at load
 	Random     Random
 }
@@ -36,6 +38,9 @@ func (b Binding) Elem() types.Elem {
 	if b.Vector {
 		return types.Plain(types.F32)
 	}
+	if b.Round != "" {
+		return types.Quantised(b.Round)
+	}
 	if d, ok := types.ParseDType(b.Enc); ok {
 		return types.Plain(d)
 	}
@@ -43,8 +48,11 @@ func (b Binding) Elem() types.Elem {
 }
 
 // Extent is where the rows lie in the file of their tensor: offset from its start, and size. Random rows have only a
-// size, which they would have encoded.
+// size, which they would have encoded; of a packed linear it is all of the codes.
 func (b Binding) Extent() (offset, size int64) {
+	if b.Packed != nil {
+		return b.Tensor.Offset, b.Tensor.Bytes
+	}
 	e, _ := block.Lookup(b.Enc)
 	row, _ := e.RowBytes(b.Cols) // whole blocks: Bind saw to it
 	if b.Tensor != nil {
@@ -53,25 +61,52 @@ func (b Binding) Extent() (offset, size int64) {
 	return offset, b.Rows * row
 }
 
-// Float32 decodes the values, row-major. Random values that are to be quantised are rounded as their encoding does.
+// Float32 decodes the values, row-major, as kernels compute with them: rounded where they are to be.
 func (b Binding) Float32() ([]float32, error) {
+	x, err := b.source()
+	if err != nil || b.Round == "" {
+		return x, err
+	}
+	return x, roundTrip(b.Round, int(b.Cols), x)
+}
+
+// source decodes the values as they stand in the file. Random values are rounded as their encoding does.
+func (b Binding) source() ([]float32, error) {
 	x := make([]float32, b.Rows*b.Cols)
-	offset, size := b.Extent()
-	data := make([]byte, size)
-	if b.Tensor != nil {
-		if _, err := b.Tensor.ReadAt(data, offset-b.Tensor.Offset); err != nil {
-			return nil, err
-		}
-	} else {
+	switch {
+	case b.Tensor == nil:
 		noise.Fill(x, b.Random.Seed, 0, b.Random.Mean, b.Random.Std)
 		if b.Enc == "f32" {
 			return x, nil
 		}
-		if err := block.EncodeRows(b.Enc, int(b.Cols), x, data); err != nil {
+		return x, roundTrip(b.Enc, int(b.Cols), x)
+	case b.Packed != nil:
+		data, err := b.Packed.rows(int(b.Row), int(b.Rows))
+		if err != nil {
 			return nil, err
 		}
+		return x, block.DecodeRows(b.Enc, int(b.Cols), data, x)
+	}
+	offset, size := b.Extent()
+	data := make([]byte, size)
+	if _, err := b.Tensor.ReadAt(data, offset-b.Tensor.Offset); err != nil {
+		return nil, err
 	}
 	return x, block.DecodeRows(b.Enc, int(b.Cols), data, x)
+}
+
+// roundTrip puts rows into an encoding and takes them out.
+func roundTrip(enc string, cols int, x []float32) error {
+	e, _ := block.Lookup(enc)
+	row, err := e.RowBytes(int64(cols))
+	if err != nil {
+		return err
+	}
+	data := make([]byte, int64(len(x)/cols)*row)
+	if err := block.EncodeRows(enc, cols, x, data); err != nil {
+		return err
+	}
+	return block.DecodeRows(enc, cols, data, x)
 }
 
 // Bind finds every weight of a configuration in a source. Each error (of type *weights.Error) names the tensor.
@@ -81,6 +116,10 @@ func Bind(c Config, src *weights.Source) (Bindings, error) {
 	}
 	b := &binder{c: &c, src: src, out: Bindings{}, used: map[string]bool{}, name: ggufNames}
 	if src.Format != weights.GGUF {
+		var err error
+		if b.packing, err = packingOf(src); err != nil {
+			return nil, err
+		}
 		b.name = hfNames(src)
 	}
 	for _, n := range c.Needs() {
@@ -139,23 +178,27 @@ func hfNames(src *weights.Source) namer {
 }
 
 type binder struct {
-	c    *Config
-	src  *weights.Source
-	name namer
-	out  Bindings
-	used map[string]bool
-	errs []error
+	c       *Config
+	src     *weights.Source
+	packing *packing // nil: no linear is packed
+	name    namer
+	out     Bindings
+	used    map[string]bool
+	errs    []error
 }
 
 func (b *binder) bind(n Need) error {
-	name := b.name(n.role.hf, n.role.gguf, n.layer, n.suffix())
+	module := b.name(n.role.hf, n.role.gguf, n.layer, "")
 	rows, first := int64(n.Rows), int64(0)
-	t := b.src.Tensor(name)
-	if fused, total, at := b.fused(n); fused != nil {
-		t, rows, first = fused, total, at
+	if fused, total, at := b.fused(n); fused != "" {
+		module, rows, first = fused, total, at
+	}
+	t := b.src.Tensor(module + n.suffix())
+	if b.packs(n, module) {
+		return b.bindPacked(n, module, rows, first)
 	}
 	if t == nil {
-		return b.at(name, "absent, expected %s", want(n, rows))
+		return b.at(module+n.suffix(), "absent, expected %s", want(n, rows))
 	}
 	b.used[t.Name] = true
 	shape := []int64{rows, int64(n.Cols)}
@@ -172,25 +215,33 @@ func (b *binder) bind(n Need) error {
 	return nil
 }
 
-// fused finds the tensor that holds n's rows among those of other roles: its rows in all, and where n's begin.
-func (b *binder) fused(n Need) (t *weights.Tensor, total, first int64) {
+// fused finds the module that holds n's rows among those of other roles, "" where n has its own: its rows in all, and
+// where n's begin.
+func (b *binder) fused(n Need) (module string, total, first int64) {
 	for _, f := range fusions {
 		if !slices.Contains(f.ids, n.role.id) {
 			continue
 		}
 		for i, id := range f.ids {
 			r := layerRole(id)
-			if i == 0 && b.src.Tensor(b.name(r.hf, r.gguf, n.layer, n.suffix())) != nil {
-				return nil, 0, 0
+			if i == 0 && b.has(n, b.name(r.hf, r.gguf, n.layer, "")) {
+				return "", 0, 0
 			}
 			if id == n.role.id {
 				first = total
 			}
 			total += int64(r.rows(b.c))
 		}
-		return b.src.Tensor(b.name(f.hf, f.gguf, n.layer, n.suffix())), total, first
+		if module = b.name(f.hf, f.gguf, n.layer, ""); b.has(n, module) {
+			return module, total, first
+		}
 	}
-	return nil, 0, 0
+	return "", 0, 0
+}
+
+// has reports whether a module has what n needs of it, plain or packed.
+func (b *binder) has(n Need, module string) bool {
+	return b.src.Tensor(module+n.suffix()) != nil || b.packs(n, module)
 }
 
 func layerRole(id string) *role {
@@ -211,7 +262,7 @@ func (b *binder) at(tensor, format string, a ...any) error {
 }
 
 // harmless are parts of layer tensors' names that hold nothing to compute with.
-var harmless = []string{"rotary_emb.inv_freq", "attn_rot_embd", "masked_bias"}
+var harmless = []string{"rotary_emb.inv_freq", "attn_rot_embd", "masked_bias", ".workspace"}
 
 // unread reports tensors of layers that no weight reads: a model that computes more than its configuration says.
 func (b *binder) unread() {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"quire/frontends/weights"
@@ -124,6 +126,9 @@ func (f *fields) object(key string) *fields {
 	}
 	return in
 }
+
+// names lists the keys in alphabetical order.
+func (f *fields) names() []string { return slices.Sorted(maps.Keys(f.m)) }
 
 // under returns f with the keys of defaults (a JSON object) where f has none at all; a key that is null stays null.
 func (f *fields) under(defaults string) *fields {

@@ -37,7 +37,7 @@ func FromHF(file string, text []byte) (Config, error) {
 	if fam == nil {
 		return Config{}, f.err()
 	}
-	f.rejectQuantised()
+	f.packing()
 	if inner := f.object("text_config"); inner != nil {
 		f = inner
 	}
@@ -68,13 +68,6 @@ func hfFamily(f *fields) *Family {
 		f.errorf("architectures", "%q, expected one of %s", archs, strings.Join(known, ", "))
 	}
 	return nil
-}
-
-// rejectQuantised refuses checkpoints whose linears are packed integers.
-func (f *fields) rejectQuantised() {
-	if q := f.object("quantization_config"); q != nil {
-		f.errorf("quantization_config", "quant_method is %q, expected plain f32, f16 or bf16 weights: packed checkpoints cannot be read yet", q.text("quant_method", "unknown"))
-	}
 }
 
 // hfConfig reads the model's own object, defaults filled in.
@@ -202,9 +195,6 @@ func FromSource(src *weights.Source) (Config, error) {
 	case weights.GGUF:
 		return FromGGUF(src)
 	case weights.HuggingFace:
-		if src.QuantizeConfig != nil {
-			return Config{}, &weights.Error{File: src.Path, Msg: "holds a quantize_config.json, expected plain f32, f16 or bf16 weights: packed checkpoints cannot be read yet"}
-		}
 		c, err := FromHF(filepath.Join(src.Path, "config.json"), src.Config)
 		c.Name = filepath.Base(filepath.Clean(src.Path))
 		return c, err

@@ -40,12 +40,9 @@ type Quest struct {
 	Reselect     int // steps from one selection to the next
 }
 
-// Names lists the options that need a pass of their own, as people spell them: "awq", "duo", "quest", "kv=int8".
+// Names lists the options that need a pass of their own, as people spell them: "duo", "quest", "kv=int8".
 func (o Options) Names() []string {
 	var out []string
-	if o.AWQ != nil {
-		out = append(out, "awq")
-	}
 	if o.Duo != nil {
 		out = append(out, "duo")
 	}

@@ -167,6 +167,9 @@ func (t *Tensor) Elems() int64 {
 	return n
 }
 
+// Path is the file that holds the tensor.
+func (t *Tensor) Path() string { return t.source.Files[t.File].Path }
+
 // Data is the tensor's bytes in the mapping: read-only (a write faults), valid until Close.
 func (t *Tensor) Data() []byte {
 	return t.source.Files[t.File].data[t.Offset : t.Offset+t.Bytes : t.Offset+t.Bytes]

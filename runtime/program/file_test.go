@@ -237,6 +237,8 @@ func TestValidateArgs(t *testing.T) {
 		{func(p *Program) { p.Caches[0].Table = 2 }, "table 2, expected one of 2"},
 		{func(p *Program) { p.Weights[0].Layout = "frag" }, `layout "frag"`},
 		{func(p *Program) { p.Steps = nil }, "0 steps"},
+		{func(p *Program) { p.Kernels[0].Params = work.Embed{Enc: layout.F32, Vocab: 32, Dim: 16} }, "lanes f32 of 1024 bytes in rows of 16, the kernel reads lanes f32 of 2048 in rows of 16"},
+		{func(p *Program) { p.Kernels[0].Params = work.Embed{Enc: layout.F16, Vocab: 8, Dim: 16} }, "the kernel reads lanes f16"},
 		{func(p *Program) { p.Steps[0].Launch[0].Rows = "S" }, `rows "S", expected N or M`},
 		{func(p *Program) { p.Steps[0].Launch[0].Rows = "M" }, `dim "N", expected M`},
 	} {

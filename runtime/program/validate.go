@@ -268,6 +268,11 @@ func (v validator) launch(s *Step, l *Launch) error {
 		if a.Kind == ArgPages {
 			tables++
 		}
+		if ops[i].Kind == work.Weight {
+			if err := fits(v.p.Kernels[l.Kernel].Params, &v.p.Weights[a.Index]); err != nil {
+				return fmt.Errorf("arg %d (%s): %w", i, ops[i].Name, err)
+			}
+		}
 	}
 	if tables > 1 {
 		return fmt.Errorf("%d page tables, expected at most 1", tables)
@@ -284,6 +289,36 @@ func (v validator) launch(s *Step, l *Launch) error {
 		if err := dim(text); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fits says whether a weight is what its kernel reads.
+func fits(p work.Params, w *Weight) error {
+	var enc layout.Enc
+	var rows []int
+	cols := 0
+	switch p := p.(type) {
+	case work.Linear:
+		enc, rows, cols = p.Enc, p.Rows, p.Cols
+	case work.Embed:
+		enc, rows, cols = p.Enc, []int{p.Vocab}, p.Dim
+	default:
+		return fmt.Errorf("%s takes no weight", p.Family())
+	}
+	f, err := layout.Of(enc)
+	if err != nil {
+		return err
+	}
+	size := int64(0)
+	for _, r := range rows {
+		if r > maxCount || cols > maxCount {
+			return fmt.Errorf("%d rows of %d", r, cols)
+		}
+		size += int64(f.Size(r, cols))
+	}
+	if w.Layout != LayoutLanes || w.Elem != string(enc) || w.Cols != cols || w.Bytes != size {
+		return fmt.Errorf("%s %s of %d bytes in rows of %d, the kernel reads lanes %s of %d in rows of %d", w.Layout, w.Elem, w.Bytes, w.Cols, enc, size, cols)
 	}
 	return nil
 }

@@ -126,6 +126,9 @@ func (m *Matrix) Check() error {
 	if m.Group <= 0 || m.Cols%m.Group != 0 || m.Group%8 != 0 {
 		return fmt.Errorf("groups of %d columns, expected a multiple of 8 that divides %d", m.Group, m.Cols)
 	}
+	if _, ok := block.Lookup(block.Grouped(m.Bits, m.groupOf())); !ok {
+		return fmt.Errorf("groups of %d columns, expected a multiple of 32, or at most 65536", m.Group)
+	}
 	if f.groups != nil && !slices.Contains(f.groups, m.Group) && m.Group != m.Cols {
 		return fmt.Errorf("groups of %d in %s, expected one of %v", m.Group, m.Format, f.groups)
 	}
