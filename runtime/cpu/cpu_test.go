@@ -327,10 +327,13 @@ func TestLoadRefuses(t *testing.T) {
 			p.Sources = []program.Source{{Path: path, Bytes: rows * rot * 4, SHA256: strings.Repeat("0", 64)}}
 		}, "has sha256"},
 		{"validate", func(p *program.Program) { p.Vocab = 0 }, "vocabulary of 0"},
+		{"memory", func(p *program.Program) {
+			p.Caches = []program.Cache{{Name: "kv0", Heads: 1, Dim: 16, PageBytes: 1 << 46}, {Name: "kv1", Heads: 1, Dim: 16, PageBytes: 1 << 46}}
+		}, "cache kv0: 100 pages: cpu: "},
 	} {
 		p := *good
 		c.edit(&p)
-		_, err := cpu.Load(t.Context(), &p, cpu.Options{Pages: []int{1}, Verify: true})
+		_, err := cpu.Load(t.Context(), &p, cpu.Options{Pages: []int{100}, Verify: true})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: error %v, want it to say %q", c.name, err, c.says)
 		}
@@ -385,6 +388,9 @@ func BenchmarkStep(b *testing.B) {
 func TestRandomWeights(t *testing.T) {
 	path, _ := weightFile(t)
 	p := build(t, path)
+	head := p.Kernels[3].Params.(work.Linear)
+	head.Enc = layout.Q8_0
+	p.Kernels[3].Params = head // its code is not run
 	p.Weights[0].Elem = "q8_0"
 	f, _ := layout.Of("q8_0")
 	p.Weights[0].Bytes = int64(f.Size(rows-8, rot) + f.Size(8, rot))

@@ -21,9 +21,9 @@ type object struct {
 	// file is what the linker loaded by its number. It stays open as long as the code is
 	// there: the linker knows objects by name, and would take the next one that got the
 	// same number for this one.
-	file *os.File
-	run    uintptr
-	bytes  int64
+	file  *os.File
+	run   uintptr
+	bytes int64
 }
 
 // load links an ELF shared object into the process, without a name in any file system
