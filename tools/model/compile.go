@@ -37,7 +37,8 @@ type Options struct {
 type Report struct {
 	Passes  []passes.Record
 	Seconds float64
-	Random  bool // the weights are random ones
+	Random  bool  // the weights are random ones
+	Seed    int64 // of random weights
 }
 
 // host fills what the zero value leaves open.
@@ -104,7 +105,7 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	if o.Progress != nil {
 		o.Progress("compile", int64(len(records))+1, int64(len(records))+1)
 	}
-	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil}, nil
+	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed}, nil
 }
 
 // pipeline runs the passes on the model's module, or the rest of them on a dump.
@@ -134,6 +135,31 @@ func (o Options) watch(ctx context.Context, total int) passes.Observer {
 	}
 }
 
+// shown is what a Program says of the options that it was compiled with; nil for the default ones.
+func (o Options) shown() (map[string]string, error) {
+	out := map[string]string{}
+	if a := o.Frontend.AWQ; a != nil {
+		out["awq"] = fmt.Sprintf("bits=%d", a.Bits)
+		if a.Group > 0 {
+			out["awq"] += fmt.Sprintf(",group=%d", a.Group)
+		}
+	}
+	if o.Frontend.KV != "" {
+		out["kv"] = o.Frontend.KV
+	}
+	if o.Dot != ir.DotF32 {
+		text, err := o.Dot.MarshalText()
+		if err != nil {
+			return nil, err
+		}
+		out["dot"] = string(text)
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, nil
+}
+
 func (o Options) build(ctx context.Context, m *frontends.Model, module *ir.Module) (*program.Program, error) {
 	sources, err := m.Sources()
 	if err != nil {
@@ -157,12 +183,8 @@ func (o Options) build(ctx context.Context, m *frontends.Model, module *ir.Modul
 	if c.Tools.Release != "" {
 		p.Compiler += ", LLVM " + c.Tools.Release
 	}
-	if o.Dot != ir.DotF32 {
-		text, err := o.Dot.MarshalText()
-		if err != nil {
-			return nil, err
-		}
-		p.Options = map[string]string{"dot": string(text)}
+	if p.Options, err = o.shown(); err != nil {
+		return nil, err
 	}
 	if o.PlanOnly {
 		return p, nil

@@ -3,6 +3,7 @@ package model
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
@@ -32,8 +33,17 @@ func (o Options) key(ref Ref) (entry, error) {
 	}
 	subject := sha256.New()
 	f := o.Frontend
-	fmt.Fprintf(subject, "%s\n%s\ntarget %s\ndot %d\nctx %d\ncompute %d\nseed %d\nkv %s\n",
-		ref.Kind, abs, o.Target, o.Dot, f.Context, f.Compute, f.Seed, f.KV)
+	if random, err := isRandom(ref); err != nil {
+		return entry{}, err
+	} else if !random {
+		f.Seed = 0 // it changes nothing
+	}
+	options, err := json.Marshal(f.Options)
+	if err != nil {
+		return entry{}, err
+	}
+	fmt.Fprintf(subject, "%s\n%s\ntarget %s\ndot %d\nctx %d\ncompute %d\nseed %d\noptions %s\n",
+		ref.Kind, abs, o.Target, o.Dot, f.Context, f.Compute, f.Seed, options)
 	state := sha256.New()
 	id, err := buildID()
 	if err != nil {
@@ -45,6 +55,18 @@ func (o Options) key(ref Ref) (entry, error) {
 	}
 	base := strings.TrimSuffix(filepath.Base(abs), filepath.Ext(abs))
 	return entry{plain(base) + "-" + short(subject), short(state)}, nil
+}
+
+// isRandom says whether a model's weights come from a seed.
+func isRandom(ref Ref) (bool, error) {
+	if ref.Kind != Spec {
+		return false, nil
+	}
+	s, err := spec.Read(ref.Path)
+	if err != nil {
+		return false, err
+	}
+	return s.Weights == "", nil
 }
 
 func short(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil))[:16] }

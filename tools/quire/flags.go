@@ -52,7 +52,7 @@ func (g *Global) threads() int {
 type modelFlags struct {
 	Dot   string `default:"f32" placeholder:"f32|bf16|i8" help:"Round the operands of products: bf16, or 8-bit activations. f32 is exact."`
 	Seed  int64  `placeholder:"S" help:"Seed of sampling, and of random weights for a spec without weights."`
-	AWQ   string `name:"awq" placeholder:"bits=4|3[,group=N]" help:"Quantise weights at load."`
+	AWQ   string `name:"awq" placeholder:"bits=4|3[,group=N]" help:"Round the linears to integers at load."`
 	Duo   string `placeholder:"FILE.tsv[,...]" help:"Split heads into retrieval and streaming ones (DuoAttention)."`
 	Quest string `placeholder:"budget=N[,...]" help:"Read the most promising pages of a long cache (Quest)."`
 	KV    string `name:"kv" placeholder:"f32|f16|bf16|int8|int4" help:"Elements of the KV cache."`
@@ -84,7 +84,7 @@ func refused(o spec.Options) error {
 	for i, n := range names {
 		names[i] = "--" + strings.Replace(n, "=", " ", 1)
 	}
-	return &usageError{err: fmt.Errorf("%s: not in this build, expected none of --awq, --duo, --quest and --kv int8|int4", strings.Join(names, ", "))}
+	return &usageError{err: fmt.Errorf("%s: not in this build, expected none of --duo, --quest and --kv int8|int4", strings.Join(names, ", "))}
 }
 
 // parseTarget reads --target; "" and native are the host.

@@ -52,7 +52,7 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 	}
 	e.finishBars()
 	if l.built.Report.Random {
-		e.warnf("%s: no weights in it, running with random ones from seed %d", name, m.Seed)
+		e.warnf("%s: no weights in it, running with random ones from seed %d", name, l.built.Report.Seed)
 	}
 	if e.Ctx > l.prog.Info().Context {
 		return nil, errors.Join(fmt.Errorf("--ctx: %d tokens, expected at most the model's %d", e.Ctx, l.prog.Info().Context), l.close())

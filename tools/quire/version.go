@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"regexp"
 
 	"quire/codegen/llc"
 	"quire/tools/model"
@@ -25,10 +27,26 @@ func (versionCmd) Run(ctx context.Context, e *environment) error {
 	if err == nil {
 		r.LLVM = tools.Release
 	}
+	r.Driver = driver("/proc/driver/nvidia/version")
 	if e.JSON {
 		return e.json(r)
 	}
 	return e.printf("quire %s\ncommit %s\nLLVM %s\ndriver %s\n", r.Version, or(r.Commit, "unknown"), or(r.LLVM, "not found"), or(r.Driver, "none"))
+}
+
+var release = regexp.MustCompile(`Kernel Module.*?(\d+(?:\.\d+)+)`)
+
+// driver is the version of NVIDIA's driver that Linux has loaded.
+func driver(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	m := release.FindStringSubmatch(string(text))
+	if m == nil {
+		return ""
+	}
+	return m[1]
 }
 
 func or(s, otherwise string) string {
