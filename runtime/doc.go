@@ -10,9 +10,9 @@
 //
 // A Runtime, a Program and its sessions may be used by many goroutines; one Session by one
 // at a time. Sessions that ask at the same time share steps: the rows of all go through
-// the model together. Within one specialisation of the Program what a row computes does not
-// depend, to the last bit, on the rows beside it; a Program with a specialisation for single
-// rows rounds those otherwise (about 1e-6 of a row's norm).
+// the model together. What a row computes does not depend on what the rows beside it are.
+// Kernels for one row, a few and many add in different orders, so that how many there are
+// shows in the last bits (about 1e-6 of a row's norm).
 //
 // Manners: everything returns errors, nothing panics, nothing logs, no signal handler is
 // installed. A context cancels between steps: what a session was fed before stays in it.
