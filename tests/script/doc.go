@@ -10,5 +10,5 @@
 //	field PATH VALUE        the JSON value at a path like passes.0.name of the last stdout is VALUE, as JSON
 //	interrupts ARGS...      quire ARGS, sent SIGINT after a while, ends with 130 and an empty stdout
 //
-// $REF is the folder of reference models, $CACHE a cache folder that all scripts share.
+// The condition [smollm2] holds where the default model is in the user's cache. $REF is the folder of reference models, $CACHE a cache folder that all scripts share.
 package script
