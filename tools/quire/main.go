@@ -26,12 +26,12 @@ type commands struct {
 	Compile    compileCmd    `cmd:"" help:"Compile a model to a program."`
 	Opt        optCmd        `cmd:"" help:"Run passes on IR text."`
 	Graph      graphCmd      `cmd:"" help:"Draw a model or IR text."`
+	Heads      headsCmd      `cmd:"" help:"Show DuoAttention gates and the mask chosen from them."`
 	Bench      benchCmd      `cmd:"" help:"Measure speed against what the machine can do."`
 	Pull       pullCmd       `cmd:"" help:"Fetch a model into the cache."`
 	Version    versionCmd    `cmd:"" help:"Print version, commit, LLVM and driver."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 
-	Heads     laterCmd `cmd:"" hidden:"" help:"DuoAttention gates (not in this build)."`
 	Quantize  laterCmd `cmd:"" hidden:"" help:"AWQ calibration (not in this build)."`
 	Serve     laterCmd `cmd:"" hidden:"" help:"HTTP server (not in this build)."`
 	Attribute laterCmd `cmd:"" hidden:"" help:"Attribution models (not in this build)."`

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"quire/passes/duo"
+)
+
+type headsCmd struct {
+	Gates     string   `placeholder:"FILE.tsv" help:"Table of gates: a line a layer, a column a KV head."`
+	Sparsity  *float64 `placeholder:"S" xor:"mask" help:"Part of the heads that stream; 0.5 without --threshold."`
+	Threshold *float64 `placeholder:"T" xor:"mask" help:"Heads with gates from here on are retrieval heads."`
+	Out       string   `short:"o" type:"path" placeholder:"FILE.svg" help:"Draw layers and heads."`
+	Model     string   `short:"m" placeholder:"MODEL" help:"Measure gates of a model (not in this build)."`
+	Text      string   `placeholder:"FILE" help:"The text to measure them on (not in this build)."`
+}
+
+func (headsCmd) Help() string {
+	return "Examples:\n\n    quire heads --gates heads.tsv --sparsity 0.5\n    quire heads --gates heads.tsv --threshold 0.9 -o heads.svg"
+}
+
+type headsResult struct {
+	Layers         int     `json:"layers"`
+	KVHeads        int     `json:"kv_heads"`
+	RetrievalHeads int     `json:"retrieval_heads"`
+	Mask           [][]int `json:"mask"`
+}
+
+// Run chooses a mask from gates and shows it.
+func (c *headsCmd) Run(_ context.Context, e *environment) error {
+	switch {
+	case c.Model != "" || c.Text != "":
+		return wrong("heads: -m and --text: not in this build, expected --gates FILE.tsv")
+	case c.Gates == "":
+		return wrong("heads: no gates, expected --gates FILE.tsv")
+	case c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".svg"):
+		return wrong("-o: %s, expected FILE.svg", c.Out)
+	}
+	text, err := os.ReadFile(c.Gates)
+	if err != nil {
+		return err
+	}
+	g, err := duo.ParseGates(c.Gates, string(text))
+	if err != nil {
+		return err
+	}
+	mask, how, err := c.mask(g)
+	if err != nil {
+		return err
+	}
+	if c.Out != "" {
+		title := fmt.Sprintf("%s, %s", filepath.Base(c.Gates), how)
+		if err := os.WriteFile(c.Out, []byte(duo.Picture(title, g, mask)), 0o644); err != nil {
+			return err
+		}
+	}
+	return c.show(e, g, mask, how)
+}
+
+// mask chooses by what the flags say.
+func (c *headsCmd) mask(g duo.Gates) (mask duo.Mask, how string, err error) {
+	if c.Threshold != nil {
+		mask, err = g.ByThreshold(*c.Threshold)
+		how = fmt.Sprintf("threshold %v", *c.Threshold)
+	} else {
+		s := 0.5
+		if c.Sparsity != nil {
+			s = *c.Sparsity
+		}
+		mask, err = g.BySparsity(s)
+		how = fmt.Sprintf("sparsity %v", s)
+	}
+	if err != nil {
+		return nil, "", wrong("heads: %w", err)
+	}
+	return mask, how, nil
+}
+
+// show prints counts, and a line a layer with R for retrieval heads and . for others.
+func (c *headsCmd) show(e *environment, g duo.Gates, mask duo.Mask, how string) error {
+	r := headsResult{Layers: len(g), KVHeads: len(g[0]), RetrievalHeads: mask.Retrieval()}
+	var lines strings.Builder
+	for l, row := range mask {
+		bits := make([]int, len(row))
+		fmt.Fprintf(&lines, "%5d  ", l)
+		n := 0
+		for h, retrieval := range row {
+			if retrieval {
+				bits[h] = 1
+				n++
+			}
+			lines.WriteByte(".R"[bits[h]])
+		}
+		fmt.Fprintf(&lines, "  %d\n", n)
+		r.Mask = append(r.Mask, bits)
+	}
+	if e.JSON {
+		return e.json(r)
+	}
+	return e.printf("%d layers of %d KV heads, %s: %d retrieval heads, %d streaming\n%s",
+		r.Layers, r.KVHeads, how, r.RetrievalHeads, mask.Streaming(), lines.String())
+}
