@@ -13,5 +13,5 @@
 // Border law: imports quire/runtime/{program,device,weights}, quire/ir/work,
 // quire/ir/types and purego. It knows no session.
 //
-// Reading order: memory.go, object.go, pool.go, bind.go, model.go, profile.go.
+// Reading order: memory.go, object.go, pool.go, bind.go, model.go, fill.go, check.go, profile.go.
 package cpu

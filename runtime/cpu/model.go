@@ -4,17 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	goruntime "runtime"
 	"slices"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"quire/ir/types"
-	"quire/ir/work"
 	"quire/runtime/device"
 	"quire/runtime/program"
-	"quire/runtime/weights"
 )
 
 // Options are how a Program is bound. The zero value is one thread and no cache pages.
@@ -159,89 +153,6 @@ func (m *Model) memory() (err error) {
 		m.caches = append(m.caches, r)
 	}
 	return nil
-}
-
-// fill lays the weights out, or finds them in the Program's file.
-func (m *Model) fill(ctx context.Context, o Options) error {
-	n := len(m.p.Weights)
-	m.weights.at = make([]int64, n)
-	for i := range n {
-		if o.Packed == nil {
-			break
-		}
-		b := o.Packed(i)
-		if int64(len(b)) != m.p.Weights[i].Bytes {
-			return fmt.Errorf("cpu: weight %s: %d bytes, expected %d", m.p.Weights[i].Name, len(b), m.p.Weights[i].Bytes)
-		}
-		m.weights.at[i] = region{b}.base()
-		m.mapped += int64(len(b))
-	}
-	if o.Packed != nil && o.Map {
-		return nil
-	}
-	var size int64
-	offset := make([]int64, n)
-	for i, w := range m.p.Weights {
-		offset[i] = size
-		size += up(w.Bytes, lineBytes)
-	}
-	r, err := reserveHuge(size)
-	if err != nil {
-		return fmt.Errorf("cpu: weights: %w", err)
-	}
-	m.weights.region = r
-	dst := func(i int) []byte { return r.data[offset[i]:][:m.p.Weights[i].Bytes] }
-	for i := range n {
-		m.weights.at[i] = r.base() + offset[i]
-	}
-	if o.Packed != nil {
-		m.mapped = 0
-		return m.copy(ctx, o, dst)
-	}
-	src, err := weights.Open(m.p)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	if o.Verify {
-		if err := src.Verify(ctx); err != nil {
-			return err
-		}
-	}
-	return src.Fill(ctx, dst, min(m.threads, goruntime.GOMAXPROCS(0)), o.Progress)
-}
-
-// copy reads packed weights on all threads. Pages of their file that were copied are not
-// this process's memory any more.
-func (m *Model) copy(ctx context.Context, o Options, dst func(i int) []byte) error {
-	var total int64
-	var done atomic.Int64
-	for _, w := range m.p.Weights {
-		total += w.Bytes
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(min(m.threads, goruntime.GOMAXPROCS(0)))
-	for i := range m.p.Weights {
-		g.Go(func() error {
-			src := region{o.Packed(i)}
-			copy(dst(i), src.data)
-			src.leave()
-			if n := done.Add(src.size()); o.Progress != nil {
-				o.Progress(n, total)
-			}
-			return ctx.Err()
-		})
-	}
-	return g.Wait()
-}
-
-// Weight is weight i as it lies in memory, for who writes it to a file.
-func (m *Model) Weight(i int) []byte {
-	if m.weights.data == nil {
-		return nil
-	}
-	at := m.weights.at[i] - m.weights.base()
-	return m.weights.data[at:][:m.p.Weights[i].Bytes]
 }
 
 // need grows step memory; pointers to what moved are written before the next run.
@@ -410,61 +321,4 @@ func (m *Model) Close() error {
 	}
 	m.steps = nil
 	return errors.Join(errs...)
-}
-
-// check proves that a Batch stays inside the memory that it names, and gives its dims.
-func (m *Model) check(b *device.Batch) (work.Dims, error) {
-	n, s := len(b.Tok), len(b.SlotStart)
-	d := work.Dims{N: int64(n), M: int64(len(b.Out)), S: int64(s)}
-	if m.pool == nil {
-		return d, errors.New("cpu: step after close")
-	}
-	if n == 0 || len(b.Pos) != n || len(b.RowSlot) != n || s == 0 || len(b.SlotNew) != s || len(b.SlotLen) != s || len(b.Pages) != len(m.p.Tables) {
-		return d, fmt.Errorf("cpu: batch of %d tokens, %d positions, %d row slots, %d %d %d slots and %d tables", n, len(b.Pos), len(b.RowSlot), s, len(b.SlotNew), len(b.SlotLen), len(b.Pages))
-	}
-	for i, t := range b.Tok {
-		if t < 0 || int(t) >= m.p.Vocab || b.Pos[i] < 0 {
-			return d, fmt.Errorf("cpu: row %d: token %d at position %d, the vocabulary has %d", i, t, b.Pos[i], m.p.Vocab)
-		}
-	}
-	for i, r := range b.Out {
-		if r < 0 || int(r) >= n {
-			return d, fmt.Errorf("cpu: result %d is of row %d, the step has %d", i, r, n)
-		}
-	}
-	row := 0
-	for i := range s {
-		if int(b.SlotStart[i]) != row || b.SlotNew[i] < 0 || int(b.SlotNew[i]) > n-row || b.SlotLen[i] < 0 {
-			return d, fmt.Errorf("cpu: slot %d: %d rows from %d after %d tokens, expected them from %d", i, b.SlotNew[i], b.SlotStart[i], b.SlotLen[i], row)
-		}
-		for ; row < int(b.SlotStart[i]+b.SlotNew[i]); row++ {
-			if int(b.RowSlot[row]) != i {
-				return d, fmt.Errorf("cpu: row %d: slot %d, expected %d", row, b.RowSlot[row], i)
-			}
-		}
-		d.C = max(d.C, int64(b.SlotLen[i])+int64(b.SlotNew[i]))
-	}
-	if row != n {
-		return d, fmt.Errorf("cpu: %d rows in slots, the step has %d", row, n)
-	}
-	return d, m.checkPages(b)
-}
-
-func (m *Model) checkPages(b *device.Batch) error {
-	for t, p := range b.Pages {
-		if len(p.Entries) != p.Width*len(b.SlotLen) {
-			return fmt.Errorf("cpu: table %d: %d entries, expected %d slots of %d", t, len(p.Entries), len(b.SlotLen), p.Width)
-		}
-		for s, n := range b.SlotLen {
-			if used := int64(n) + int64(b.SlotNew[s]); used > int64(p.Width)*int64(m.p.Tables[t].Page) {
-				return fmt.Errorf("cpu: table %d, slot %d: %d tokens in %d pages of %d", t, s, used, p.Width, m.p.Tables[t].Page)
-			}
-		}
-		for i, e := range p.Entries {
-			if e < -1 || int(e) >= m.limits[t] {
-				return fmt.Errorf("cpu: table %d: entry %d is page %d of %d", t, i, e, m.limits[t])
-			}
-		}
-	}
-	return nil
 }

@@ -99,7 +99,7 @@ func TestLanes(t *testing.T) {
 		cols := 2 * form.Block * max(1, 512/form.Block)
 		w := program.Weight{Name: "w", Layout: program.LayoutLanes, Elem: string(e), Cols: cols}
 		var want []byte
-		for _, rows := range []int{1700, 16, 3} {
+		for _, rows := range []int{600, 16, 3} {
 			seg, raw := f.add(t, "t", string(e), rows, cols)
 			w.Segments = append(w.Segments, seg)
 			dst := make([]byte, form.Size(rows, cols))
@@ -170,7 +170,7 @@ func TestPlainAndMixed(t *testing.T) {
 
 // Random rows are the stream's, whatever the pieces.
 func TestRandom(t *testing.T) {
-	const rows, cols = 3000, 256
+	const rows, cols = 1500, 256
 	form, _ := layout.Of(layout.F32)
 	w := program.Weight{Name: "r", Layout: program.LayoutLanes, Elem: "f32", Cols: cols, Bytes: int64(form.Size(rows, cols)),
 		Segments: []program.Segment{{Tensor: "r", Rows: rows, Elem: "f32", Source: -1, Seed: 11, Std: 0.02, Mean: 1}}}
