@@ -58,9 +58,10 @@ func overLimit(format string, args ...any) (jinja.Value, error) {
 // Normalize is the text that is hashed and compiled: line feeds alone end lines, and one at the end is dropped, as
 // Jinja does.
 func Normalize(text string) string {
-	text = strings.ReplaceAll(text, "\r\n", "\n")
-	return strings.TrimSuffix(text, "\n")
+	return strings.TrimSuffix(newlines.Replace(text), "\n")
 }
+
+var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // SHA256 identifies a template, in hexadecimal.
 func SHA256(text string) string {

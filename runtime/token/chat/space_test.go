@@ -25,7 +25,7 @@ func (c *coin) pick(of ...string) string { return of[c.toss(len(of))] }
 func (c *coin) space() string {
 	var b strings.Builder
 	for range c.toss(4) {
-		b.WriteString(c.pick(" ", "\n", "  ", "\t", "\n\n", " \n", "x", "y\n", "{ ", "\u00a0"))
+		b.WriteString(c.pick(" ", "\n", "  ", "\t", "\n\n", " \n", "x", "y\n", "{ ", "\u00a0", "\r\n", "\r"))
 	}
 	return b.String()
 }
