@@ -56,6 +56,9 @@ func matchAttention(b *body) (Found, error) {
 		return Found{}, err
 	}
 	a := att.Attrs.(ir.AttentionAttrs)
+	if t := b.m.Table(c.Table); t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
+		return Found{}, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
+	}
 	p := work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
 		Scale: float32(a.Scale), Sink: a.Sink, Softcap: float32(a.Cap), CacheEnc: cacheEnc(c), Page: page}
 	if a.Recent != nil {
