@@ -20,6 +20,7 @@ type attn struct {
 	k     *kernel.Kernel
 	p     work.Attention
 	group int // queries that share a key
+	pad   int // elements of a head in the cache and in scratch: whole vectors
 	span  int // tokens taken at once
 	size  int64
 }
@@ -28,7 +29,7 @@ type attn struct {
 const lowest = -1e30
 
 func newAttn(k *kernel.Kernel, p work.Attention) attn {
-	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, size: 4}
+	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim), size: 4}
 	if p.CacheEnc != layout.F32 {
 		a.size = 2
 	}
@@ -46,10 +47,10 @@ func (a attn) at(slot, h, span kernel.I64) spanAt {
 	page := physical(a.k, slot, token.Over(int64(p.Page)))
 	in := token.Modulo(int64(p.Page))
 	bytes := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)
-	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(int64(p.Dim*p.Page) * a.size)))
+	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(int64(a.pad*p.Page) * a.size)))
 	return spanAt{
 		keys:   head.At(in.Times(a.size)),
-		values: head.At(in.Times(int64(p.Dim) * a.size)).Plus(bytes / 2),
+		values: head.At(in.Times(int64(a.pad) * a.size)).Plus(bytes / 2),
 	}
 }
 
@@ -202,13 +203,13 @@ func loadEnc(e layout.Enc, p kernel.Ptr[kernel.U8]) kernel.Vec {
 }
 
 // tiling picks the tile of a product, rows x vecs accumulators that stay in registers
-// beside a row of B and a broadcast: rows among the candidates, vecs a divisor of all.
+// beside a vector of B and two broadcasts: rows among the candidates, vecs a divisor of all.
 func tiling(t target.Target, rows []int, all int) (r, v int) {
 	per := 64 / t.VectorBytes // machine registers of a Vec
 	best := -1.0
 	for _, tr := range rows {
 		for tv := 1; tv <= all; tv++ {
-			if all%tv != 0 || (tr+1)*tv*per+1 > t.Registers {
+			if all%tv != 0 || (tr*tv+1)*per+2 > t.Registers {
 				continue
 			}
 			// Multiply-adds for each load; fewer accumulators than 8 wait for each other.

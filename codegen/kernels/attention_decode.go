@@ -24,7 +24,7 @@ type decoder struct{ attn }
 // partHead is the size in floats of a query's share of a part before its values.
 const partHead = 16
 
-func (d decoder) stride() int { return partHead + d.p.Dim }
+func (d decoder) stride() int { return partHead + d.pad }
 
 func (d decoder) part(item kernel.I64) kernel.Ptr[kernel.F32] {
 	return kernel.Arg[kernel.F32](d.k, "part").At(item.Times(d.p.PartFloats()))
@@ -39,7 +39,7 @@ func (d decoder) queries() kernel.Ptr[kernel.F32] {
 	return kernel.Scratch[kernel.F32](d.k, up64(int64(4*d.group*d.p.Page)))
 }
 func (d decoder) alpha() kernel.Ptr[kernel.F32] {
-	return d.queries().Byte(d.k.Int(up64(int64(4 * d.group * d.p.Dim))))
+	return d.queries().Byte(d.k.Int(up64(int64(4 * d.group * d.pad))))
 }
 
 func (d decoder) item() {
@@ -71,9 +71,10 @@ func (d decoder) start(n, h kernel.I64, part kernel.Ptr[kernel.F32]) {
 		at := part.At(g.Times(int64(d.stride())))
 		kernel.StoreF32(at, k.Float(lowest))
 		kernel.StoreF32(at.Plus(1), k.Float(0))
-		kernel.Each(k, k.Int(0), k.Int(dim), layout.Lanes, func(i kernel.I64) {
-			kernel.StoreVec(d.queries().At(g.Times(dim).Add(i)), kernel.LoadVec(q.At(g.Times(dim).Add(i))).Scale(d.p.Scale))
-			kernel.StoreVec(at.Plus(partHead).At(i), k.Vec(0))
+		kernel.Row(k, d.p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+			kernel.StoreVec(d.queries().At(g.Times(int64(d.pad)).Add(l.I)), l.Load(q.At(g.Times(dim))).Scale(d.p.Scale))
+			kernel.StoreVec(at.Plus(partHead).At(l.I), k.Vec(0))
+			return nil
 		})
 	})
 }
@@ -83,9 +84,9 @@ func (d decoder) start(n, h kernel.I64, part kernel.Ptr[kernel.F32]) {
 func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel.F32]) {
 	k, p := d.k, d.p
 	d.eachTile(d.span/layout.Lanes, func(t tile) {
-		m := product{k: k, enc: p.CacheEnc, a: d.queries().Plus(int64(t.g * p.Dim)), lda: p.Dim,
+		m := product{k: k, enc: p.CacheEnc, a: d.queries().Plus(int64(t.g * d.pad)), lda: d.pad,
 			b: b.keys.At(t.at.Times(d.size)), ldb: p.Page, rows: t.rows, vecs: t.vecs, each: d.ahead(b.values, t, d.span)}
-		for j, c := range m.run(k.Int(int64(p.Dim)), true, k.Zeros(t.rows*t.vecs)) {
+		for j, c := range m.run(k.Int(int64(p.Dim)), p.Dim%unroll == 0, k.Zeros(t.rows*t.vecs)) {
 			kernel.StoreVec(t.element(d.scores(), j, d.span), c)
 		}
 	})
@@ -94,11 +95,11 @@ func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel
 		d.softmax(d.scores().At(g.Times(int64(d.span))), token, i, state{at, at.Plus(1), d.alpha().At(g)})
 	})
 	count := i.Plus(1).Sub(token).Min(k.Int(int64(d.span)))
-	d.eachTile(p.Dim/layout.Lanes, func(t tile) {
+	d.eachTile(d.pad/layout.Lanes, func(t tile) {
 		m := product{k: k, enc: p.CacheEnc, a: d.scores().Plus(int64(t.g * d.span)), lda: d.span,
-			b: b.values.At(t.at.Times(d.size)), ldb: p.Dim, rows: t.rows, vecs: t.vecs}
+			b: b.values.At(t.at.Times(d.size)), ldb: d.pad, rows: t.rows, vecs: t.vecs}
 		if d.span == p.Page {
-			m.each = d.ahead(next.keys, t, p.Dim)
+			m.each = d.ahead(next.keys, t, d.pad)
 		}
 		c := make([]kernel.Vec, t.rows*t.vecs)
 		for j := range c {
@@ -115,7 +116,6 @@ func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel
 type tile struct {
 	g, rows, vecs int
 	at            kernel.I64
-	first         bool // of those that read the same columns
 }
 
 // element is where a tile's j-th accumulator lies in rows of stride floats.
@@ -132,23 +132,25 @@ func (d decoder) eachTile(all int, f func(t tile)) {
 	rows, vecs := tiling(d.k.Target(), sizes, all)
 	for g := 0; g < d.group; g += rows {
 		kernel.Each(d.k, d.k.Int(0), d.k.Int(int64(all*layout.Lanes)), int64(vecs*layout.Lanes), func(at kernel.I64) {
-			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at, first: g == 0})
+			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at})
 		})
 	}
 }
 
-// ahead asks for the same columns of rows of width elements elsewhere.
+// ahead asks for rows of width elements elsewhere, all of a row for the first tile of the
+// same row here: half a span ahead, some thousand bytes.
 func (d decoder) ahead(p kernel.Ptr[kernel.U8], t tile, width int) func(i kernel.I64, turns int64) {
-	if !t.first {
+	if t.g > 0 {
 		return nil
 	}
+	row := int64(width) * d.size
 	return func(i kernel.I64, turns int64) {
-		at := p.At(i.Times(int64(width)).Add(t.at).Times(d.size))
-		for u := range turns {
-			for b := int64(0); b < int64(t.vecs*layout.Lanes)*d.size; b += 64 {
-				kernel.Prefetch(at.Plus(u*int64(width)*d.size + b))
+		kernel.When(d.k, t.at.Eq(d.k.Int(0)), func() {
+			at := p.At(i.Times(row))
+			for b := int64(0); b < turns*row; b += 64 {
+				kernel.Prefetch(at.Plus(b))
 			}
-		}
+		})
 	}
 }
 
@@ -172,12 +174,13 @@ func (d decoder) merge() {
 			kernel.StoreF32(at(s).Plus(2), w)
 			return []kernel.F32{w.FMA(kernel.LoadF32(at(s).Plus(1)), c[0])}
 		})[0].Splat()
-		kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), layout.Lanes, func(x kernel.I64) {
+		kernel.Row(k, p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
 			v := kernel.For(k, k.Int(0), used, 1, k.Zeros(1), func(s kernel.I64, c []kernel.Vec) []kernel.Vec {
 				w := kernel.LoadF32(at(s).Plus(2)).Splat()
-				return []kernel.Vec{w.FMA(kernel.LoadVec(at(s).Plus(partHead).At(x)), c[0])}
+				return []kernel.Vec{w.FMA(kernel.LoadVec(at(s).Plus(partHead).At(l.I)), c[0])}
 			})[0]
-			kernel.StoreVec(o.At(g.Times(int64(p.Dim)).Add(x)), v.Div(sum))
+			l.Store(o.At(g.Times(int64(p.Dim))), v.Div(sum))
+			return nil
 		})
 	})
 }

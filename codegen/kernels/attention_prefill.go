@@ -18,7 +18,7 @@ func attentionPrefill(p work.Attention) kernel.Body {
 	return kernel.Body{Main: func(k *kernel.Kernel) {
 		f := prefiller{attn: newAttn(k, p)}
 		f.rows, f.tokens = tiling(k.Target(), divisors(f.most()), f.span/layout.Lanes)
-		_, f.dims = tiling(k.Target(), []int{f.rows}, p.Dim/layout.Lanes)
+		_, f.dims = tiling(k.Target(), []int{f.rows}, f.pad/layout.Lanes)
 		f.item()
 	}}
 }
@@ -46,15 +46,15 @@ func (f prefiller) most() int { return work.QueryBlock * f.group }
 func (f prefiller) floats(at int64) kernel.Ptr[kernel.F32] {
 	return kernel.Scratch[kernel.F32](f.k, at)
 }
-func (f prefiller) queriesAt() int64 { return up64(int64(8 * f.p.Page * f.p.Dim)) }
-func (f prefiller) scoresAt() int64  { return f.queriesAt() + up64(int64(8*f.most()*f.p.Dim)) }
+func (f prefiller) queriesAt() int64 { return up64(int64(8 * f.p.Page * f.pad)) }
+func (f prefiller) scoresAt() int64  { return f.queriesAt() + up64(int64(8*f.most()*f.pad)) }
 func (f prefiller) stateAt() int64   { return f.scoresAt() + up64(int64(4*f.most()*f.p.Page)) }
 
 func (f prefiller) keys() kernel.Ptr[kernel.F32]    { return f.floats(0) }
-func (f prefiller) values() kernel.Ptr[kernel.F32]  { return f.floats(int64(4 * f.p.Page * f.p.Dim)) }
+func (f prefiller) values() kernel.Ptr[kernel.F32]  { return f.floats(int64(4 * f.p.Page * f.pad)) }
 func (f prefiller) queries() kernel.Ptr[kernel.F32] { return f.floats(f.queriesAt()) }
 func (f prefiller) outputs() kernel.Ptr[kernel.F32] {
-	return f.floats(f.queriesAt() + int64(4*f.most()*f.p.Dim))
+	return f.floats(f.queriesAt() + int64(4*f.most()*f.pad))
 }
 func (f prefiller) scores() kernel.Ptr[kernel.F32] { return f.floats(f.scoresAt()) }
 
@@ -112,17 +112,20 @@ func (f prefiller) part(b part) {
 
 // start scales the queries and empties their states and outputs.
 func (f prefiller) start(b part) {
-	k, row := f.k, int64(f.group*f.p.Dim)
+	k, group, dim := f.k, int64(f.group), int64(f.p.Dim)
 	kernel.Each(k, b.n, b.end, 1, func(n kernel.I64) {
-		q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(f.p.KVHeads)).Add(b.h).Times(row))
-		at := n.Sub(b.n)
-		kernel.Each(k, k.Int(0), k.Int(row), layout.Lanes, func(x kernel.I64) {
-			to := at.Times(row).Add(x)
-			kernel.StoreVec(f.queries().At(to), kernel.LoadVec(q.At(x)).Scale(f.p.Scale))
-			kernel.StoreVec(f.outputs().At(to), k.Vec(0))
+		q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(f.p.KVHeads)).Add(b.h).Times(group * dim))
+		at := n.Sub(b.n).Times(group)
+		kernel.Each(k, k.Int(0), k.Int(group), 1, func(g kernel.I64) {
+			to := at.Add(g).Times(int64(f.pad))
+			kernel.Row(k, f.p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+				kernel.StoreVec(f.queries().At(to.Add(l.I)), l.Load(q.At(g.Times(dim))).Scale(f.p.Scale))
+				kernel.StoreVec(f.outputs().At(to.Add(l.I)), k.Vec(0))
+				return nil
+			})
 		})
-		for g := range int64(f.group) {
-			st := f.state(at.Times(int64(f.group)).Plus(g))
+		for g := range group {
+			st := f.state(at.Plus(g))
 			kernel.StoreF32(st.max, k.Float(lowest))
 			kernel.StoreF32(st.sum, k.Float(0))
 		}
@@ -138,7 +141,7 @@ func (f prefiller) widen(at spanAt) {
 			kernel.StoreVec(f.keys().At(d.Times(int64(f.span))).Plus(int64(v)), x)
 		}
 	})
-	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim*f.span)), 4*layout.Lanes, func(i kernel.I64) {
+	kernel.Each(k, k.Int(0), k.Int(int64(f.pad*f.span)), 4*layout.Lanes, func(i kernel.I64) {
 		for v := int64(0); v < 4*layout.Lanes; v += layout.Lanes {
 			kernel.StoreVec(f.values().At(i).Plus(v), loadEnc(p.CacheEnc, at.values.At(i.Plus(v).Times(f.size))))
 		}
@@ -151,9 +154,9 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 	k, p := f.k, f.p
 	kernel.Each(k, k.Int(0), k.Int(int64(f.span)), int64(f.tokens*layout.Lanes), func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.tokens, at: c}
-		m := product{k: k, enc: layout.F32, a: f.queries().At(q.Times(int64(p.Dim))), lda: p.Dim,
+		m := product{k: k, enc: layout.F32, a: f.queries().At(q.Times(int64(f.pad))), lda: f.pad,
 			b: at.keys.At(c.Times(4)), ldb: ldb, rows: t.rows, vecs: t.vecs}
-		for j, v := range m.run(k.Int(int64(p.Dim)), true, k.Zeros(t.rows*t.vecs)) {
+		for j, v := range m.run(k.Int(int64(p.Dim)), p.Dim%unroll == 0, k.Zeros(t.rows*t.vecs)) {
 			kernel.StoreVec(t.element(f.scores(), j, f.span), v)
 		}
 	})
@@ -161,18 +164,18 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 		f.softmax(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
 	})
 	count := last.Plus(1).Sub(token).Min(k.Int(int64(f.span)))
-	out := f.outputs().At(q.Times(int64(p.Dim)))
-	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), int64(f.dims*layout.Lanes), func(c kernel.I64) {
+	out := f.outputs().At(q.Times(int64(f.pad)))
+	kernel.Each(k, k.Int(0), k.Int(int64(f.pad)), int64(f.dims*layout.Lanes), func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.dims, at: c}
 		m := product{k: k, enc: layout.F32, a: f.scores(), lda: f.span,
-			b: at.values.At(c.Times(4)), ldb: p.Dim, rows: t.rows, vecs: t.vecs}
+			b: at.values.At(c.Times(4)), ldb: f.pad, rows: t.rows, vecs: t.vecs}
 		acc := make([]kernel.Vec, t.rows*t.vecs)
 		for j := range acc {
 			alpha := kernel.LoadF32(f.state(q).alpha.Plus(int64(j / t.vecs))).Splat()
-			acc[j] = kernel.LoadVec(t.element(out, j, p.Dim)).Mul(alpha)
+			acc[j] = kernel.LoadVec(t.element(out, j, f.pad)).Mul(alpha)
 		}
 		for j, v := range m.run(count, false, acc) {
-			kernel.StoreVec(t.element(out, j, p.Dim), v)
+			kernel.StoreVec(t.element(out, j, f.pad), v)
 		}
 	})
 }
@@ -185,9 +188,10 @@ func (f prefiller) finish(b part) {
 		kernel.Each(k, k.Int(0), k.Int(int64(f.group)), 1, func(g kernel.I64) {
 			q := n.Sub(b.n).Times(int64(f.group)).Add(g)
 			sum := kernel.LoadF32(f.state(q).sum).Splat()
-			kernel.Each(k, k.Int(0), k.Int(dim), layout.Lanes, func(x kernel.I64) {
-				v := kernel.LoadVec(f.outputs().At(q.Times(dim).Add(x)))
-				kernel.StoreVec(o.At(g.Times(dim).Add(x)), v.Div(sum))
+			kernel.Row(k, f.p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+				v := kernel.LoadVec(f.outputs().At(q.Times(int64(f.pad)).Add(l.I)))
+				l.Store(o.At(g.Times(dim)), v.Div(sum))
+				return nil
 			})
 		})
 	})

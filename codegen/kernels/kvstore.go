@@ -6,8 +6,8 @@ import (
 	"quire/ir/work"
 )
 
-// appendTo writes keys and values to the pages of a cache: K [kv head][dim][page]
-// (lane = token), then V [kv head][page][dim].
+// appendTo writes keys and values to the pages of a cache: K [kv head][pad][page]
+// (lane = token), then V [kv head][page][pad], where pad is dim up to whole vectors.
 type appendTo struct {
 	k                  *kernel.Kernel
 	kvHeads, dim, page int
@@ -37,7 +37,9 @@ func (a appendTo) row(n kernel.I64) place {
 	return place{physical(a.k, slot, i.Over(int64(a.page))), i.Modulo(int64(a.page))}
 }
 
-func (a appendTo) pageElems() int64 { return 2 * int64(a.kvHeads*a.dim*a.page) }
+func (a appendTo) pad() int { return work.Padded(a.dim) }
+
+func (a appendTo) pageElems() int64 { return 2 * int64(a.kvHeads*a.pad()*a.page) }
 
 // store writes one element.
 func (a appendTo) store(i kernel.I64, x kernel.F32) {
@@ -66,7 +68,7 @@ func (a appendTo) storeVec(i kernel.I64, x kernel.Vec) {
 // key scatters a head's key over its dims.
 func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	k := a.k
-	base := at.page.Times(a.pageElems()).Add(head.Times(int64(a.dim * a.page))).Add(at.token)
+	base := at.page.Times(a.pageElems()).Add(head.Times(int64(a.pad() * a.page))).Add(at.token)
 	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(i kernel.I64) {
 		a.store(base.Add(i.Times(int64(a.page))), kernel.LoadF32(x.At(i)))
 	})
@@ -76,9 +78,10 @@ func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 func (a appendTo) value(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	k := a.k
 	base := at.page.Times(a.pageElems()).Plus(a.pageElems() / 2).
-		Add(head.Times(int64(a.page)).Add(at.token).Times(int64(a.dim)))
-	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), layout.Lanes, func(i kernel.I64) {
-		a.storeVec(base.Add(i), kernel.LoadVec(x.At(i)))
+		Add(head.Times(int64(a.page)).Add(at.token).Times(int64(a.pad())))
+	kernel.Row(k, a.dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+		a.storeVec(base.Add(l.I), l.Load(x)) // zeros beyond dim
+		return nil
 	})
 }
 

@@ -50,7 +50,7 @@ func (p Attention) Validate() error {
 	c.positive("heads", p.Heads)
 	c.positive("kv heads", p.KVHeads)
 	c.that(p.KVHeads > 0 && p.Heads%p.KVHeads == 0, "%d heads, expected a multiple of the %d kv heads", p.Heads, p.KVHeads)
-	c.that(p.Dim > 0 && p.Dim%16 == 0, "head dim %d, expected a multiple of 16", p.Dim)
+	c.positive("head dim", p.Dim)
 	c.that(p.Window >= 0 && p.Sink >= 0, "window %d, sink %d, expected at least 0", p.Window, p.Sink)
 	c.that(p.Softcap >= 0, "softcap is %v, expected at least 0", p.Softcap)
 	c.that(p.Sink == 0 || p.Window > 0, "sink %d without a window", p.Sink)
@@ -94,13 +94,17 @@ func (p Attention) Group(d Dims) int64 {
 }
 
 // PartFloats is the size of one item's partial result: for each query of the group the
-// running maximum, the sum of exponentials (padded to 16 floats) and Dim values.
-func (p Attention) PartFloats() int64 { return int64(p.group()) * (16 + int64(p.Dim)) }
+// running maximum, the sum of exponentials (padded to 16 floats) and the values.
+func (p Attention) PartFloats() int64 { return int64(p.group()) * (16 + int64(Padded(p.Dim))) }
+
+// Padded is the elements that a head takes in a cache: whole vectors of 16. What lies
+// beyond the head's own is never read into a result.
+func Padded(dim int) int { return (dim + 15) &^ 15 }
 
 // Scratch implements Params. Decode: scores of one page. Prefill: a page of keys and of
 // values as f32, scaled queries, scores, running maxima and sums, and outputs.
 func (p Attention) Scratch() int64 {
-	page, d, g := int64(p.Page), int64(p.Dim), int64(p.group())
+	page, d, g := int64(p.Page), int64(Padded(p.Dim)), int64(p.group())
 	if p.Phase == Decode {
 		return up64(g*page*4) + up64(g*d*4) + 1024
 	}
@@ -123,7 +127,7 @@ func PageBytes(kvHeads, dim, page int, enc layout.Enc) int64 {
 	if enc != layout.F32 {
 		size = 2
 	}
-	return 2 * int64(kvHeads) * int64(dim) * int64(page) * size
+	return 2 * int64(kvHeads) * int64(Padded(dim)) * int64(page) * size
 }
 
 // KVStore appends rows to a cache: the alternative to Linear's QKV epilogue.
@@ -148,7 +152,7 @@ func (p KVStore) Key() string {
 func (p KVStore) Validate() error {
 	c := &check{family: "kvstore"}
 	c.positive("kv heads", p.KVHeads)
-	c.that(p.Dim > 0 && p.Dim%16 == 0, "head dim %d, expected a multiple of 16", p.Dim)
+	c.positive("head dim", p.Dim)
 	c.cache(p.CacheEnc, p.Page)
 	return c.err()
 }
