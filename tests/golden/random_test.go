@@ -2,6 +2,7 @@ package golden
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,7 +13,9 @@ import (
 	"quire/passes"
 	"quire/passes/awq"
 	"quire/passes/canon"
+	"quire/passes/duo"
 	"quire/passes/pipeline"
+	"quire/passes/quest"
 	"quire/passes/siblings"
 )
 
@@ -246,7 +249,7 @@ func built(t *testing.T, g *gen) *ir.Module {
 // Random graphs mean the same after every pass that works on any graph.
 func TestRandomGraphs(t *testing.T) {
 	p := passes.Pipeline{canon.Simplify(), awq.FuseDequantGemm(), canon.Simplify(), siblings.Merge(), canon.Simplify()}
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		g := newGen(seed)
 		g.values(4 + g.IntN(30))
 		held(t, seed, built(t, g), p)
@@ -260,5 +263,74 @@ func TestRandomDecoders(t *testing.T) {
 		g := newGen(seed)
 		g.decoder()
 		held(t, seed, built(t, g), pipeline.Standard(pipeline.Options{}))
+	}
+}
+
+// Random members of the family keep their meaning with heads split and pages
+// selected, in the cases in which both are exact, and their windows, caps, groups
+// and biases with it; in cases that approximate they still run.
+func TestRandomDecodersSplitAndSelected(t *testing.T) {
+	for seed := range uint64(40) {
+		g := newGen(seed)
+		g.decoder()
+		before := built(t, g)
+		mask := make(duo.Mask, len(before.Caches))
+		for l, c := range before.Caches {
+			for range c.Heads {
+				mask[l] = append(mask[l], g.IntN(2) == 0)
+			}
+		}
+		exact := duo.Options{Mask: mask, Sink: g.IntN(3), Recent: 500}
+		pages := quest.Options{Budget: 512, Page: 4, PhysicalPage: 8, DenseLayers: g.IntN(2), Per: pick(g, ir.PerGroup, ir.PerHead), Reselect: 1}
+		rough, few := exact, pages
+		rough.Recent, few.Budget = 2, 8
+		for _, p := range []passes.Pipeline{{duo.SplitHeads(exact)}, {quest.SelectPages(pages)}, {duo.SplitHeads(exact), quest.SelectPages(pages)},
+			{duo.SplitHeads(exact), quest.SelectPages(pages), canon.Simplify(), awq.FuseDequantGemm(), canon.Simplify(), siblings.Merge(), canon.Simplify()},
+			{canon.Simplify(), awq.FuseDequantGemm(), siblings.Merge(), duo.SplitHeads(exact), quest.SelectPages(pages)}} {
+			agree(t, seed, before, p)
+		}
+		runs(t, seed, before, passes.Pipeline{duo.SplitHeads(rough), quest.SelectPages(few)})
+	}
+}
+
+// agree runs the passes and holds @step against what it was, caches apart.
+func agree(t *testing.T, seed uint64, before *ir.Module, p passes.Pipeline) {
+	t.Helper()
+	after := before.Clone()
+	if _, err := p.Run(after, passes.Shuffle(seed+1), passes.Verify()); err != nil {
+		t.Errorf("seed %d: %v\n%s", seed, err, ir.Print(before))
+		return
+	}
+	o := interp.CompareOptions{Seed: seed, Wide: true, Caches: true, Tolerance: 1e-9}
+	if err := interp.Compare(before, before.Func("step"), after, after.Func("step"), o); err != nil {
+		t.Errorf("seed %d: %v\nbefore:\n%s\nafter:\n%s", seed, err, ir.Print(before), clip(ir.Print(after)))
+	}
+}
+
+// runs runs the passes and a case of what they made: no row that is claimed is NaN.
+func runs(t *testing.T, seed uint64, before *ir.Module, p passes.Pipeline) {
+	t.Helper()
+	m := before.Clone()
+	if _, err := p.Run(m, passes.Verify()); err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+		return
+	}
+	c, err := interp.RandomCase(m, m.Func("step"), seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mach, state := interp.New(m, c.Weights, interp.Options{}), interp.NewState()
+	for i, s := range c.Steps {
+		out, err := mach.Run(m.Func("step"), s.Bind, s.Inputs, state)
+		if err != nil {
+			t.Errorf("seed %d, step %d: %v", seed, i+1, err)
+			return
+		}
+		for _, x := range out[0].Data {
+			if math.IsNaN(x) {
+				t.Errorf("seed %d, step %d: NaN", seed, i+1)
+				return
+			}
+		}
 	}
 }
