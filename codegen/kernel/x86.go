@@ -102,6 +102,11 @@ func (x X86) halves(n int, op func(t types.Type, v []value.Value) value.Value, v
 }
 
 // Prefetch asks for the line at p, early.
-func Prefetch[T Elem](p Ptr[T]) {
-	p.k.callAs("prefetch", types.Void, []types.Type{p.v.Type()}, p.v, intLit(types.I32, 0), intLit(types.I32, 3), intLit(types.I32, 1))
+func Prefetch[T Elem](p Ptr[T]) { prefetch(p, 3) }
+
+// PrefetchFar asks for the line at p, to the second cache only: it waits there for long.
+func PrefetchFar[T Elem](p Ptr[T]) { prefetch(p, 2) }
+
+func prefetch[T Elem](p Ptr[T], locality int64) {
+	p.k.callAs("prefetch", types.Void, []types.Type{p.v.Type()}, p.v, intLit(types.I32, 0), intLit(types.I32, locality), intLit(types.I32, 1))
 }

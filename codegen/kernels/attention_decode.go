@@ -131,7 +131,7 @@ func (d decoder) eachTile(all int, f func(t tile)) {
 	}
 	rows, vecs := tiling(d.k.Target(), sizes, all)
 	for g := 0; g < d.group; g += rows {
-		kernel.Each(d.k, d.k.Int(0), d.k.Int(int64(all*layout.Lanes)), int64(vecs*layout.Lanes), func(at kernel.I64) {
+		d.columns(all, vecs, func(at kernel.I64) {
 			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at})
 		})
 	}
@@ -148,7 +148,7 @@ func (d decoder) ahead(p kernel.Ptr[kernel.U8], t tile, width int) func(i kernel
 		kernel.When(d.k, t.at.Eq(d.k.Int(0)), func() {
 			at := p.At(i.Times(row))
 			for b := int64(0); b < turns*row; b += 64 {
-				kernel.Prefetch(at.Plus(b))
+				kernel.PrefetchFar(at.Plus(b))
 			}
 		})
 	}

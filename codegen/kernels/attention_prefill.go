@@ -152,7 +152,7 @@ func (f prefiller) widen(at spanAt) {
 // at index last. It computes a whole tile: queries beyond the block's are never used.
 func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I64) {
 	k, p := f.k, f.p
-	kernel.Each(k, k.Int(0), k.Int(int64(f.span)), int64(f.tokens*layout.Lanes), func(c kernel.I64) {
+	f.columns(f.span/layout.Lanes, f.tokens, func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.tokens, at: c}
 		m := product{k: k, enc: layout.F32, a: f.queries().At(q.Times(int64(f.pad))), lda: f.pad,
 			b: at.keys.At(c.Times(4)), ldb: ldb, rows: t.rows, vecs: t.vecs}
@@ -165,7 +165,7 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 	})
 	count := last.Plus(1).Sub(token).Min(k.Int(int64(f.span)))
 	out := f.outputs().At(q.Times(int64(f.pad)))
-	kernel.Each(k, k.Int(0), k.Int(int64(f.pad)), int64(f.dims*layout.Lanes), func(c kernel.I64) {
+	f.columns(f.pad/layout.Lanes, f.dims, func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.dims, at: c}
 		m := product{k: k, enc: layout.F32, a: f.scores(), lda: f.span,
 			b: at.values.At(c.Times(4)), ldb: f.pad, rows: t.rows, vecs: t.vecs}
