@@ -161,14 +161,14 @@ func (p product) run(depth kernel.I64, whole bool, c []kernel.Vec) []kernel.Vec 
 		}
 		a, b := p.a.At(i), p.b.At(i.Times(int64(p.ldb)*encSize(p.enc)))
 		for u := range n {
-			bs := make([]kernel.Vec, p.vecs)
-			for v := range bs {
-				bs[v] = loadEnc(p.enc, b.Plus((u*int64(p.ldb)+int64(layout.Lanes*v))*encSize(p.enc)))
+			xs := make([]kernel.Vec, p.rows)
+			for r := range xs {
+				xs[r] = kernel.LoadF32(a.Plus(int64(r*p.lda) + u)).Splat()
 			}
-			for r := range p.rows {
-				x := kernel.LoadF32(a.Plus(int64(r*p.lda) + u)).Splat()
-				for v := range bs {
-					c[r*p.vecs+v] = bs[v].FMA(x, c[r*p.vecs+v])
+			for v := range p.vecs {
+				y := loadEnc(p.enc, b.Plus((u*int64(p.ldb)+int64(layout.Lanes*v))*encSize(p.enc)))
+				for r, x := range xs {
+					c[r*p.vecs+v] = y.FMA(x, c[r*p.vecs+v])
 				}
 			}
 		}
@@ -212,13 +212,13 @@ func loadEnc(e layout.Enc, p kernel.Ptr[kernel.U8]) kernel.Vec {
 }
 
 // tiling picks the tile of a product, rows x vecs accumulators that stay in registers
-// beside a vector of B and two broadcasts: rows among the candidates, vecs a divisor of all.
+// beside a row of B and a broadcast: rows among the candidates, vecs a divisor of all.
 func tiling(t target.Target, rows []int, all int) (r, v int) {
 	per := 64 / t.VectorBytes // machine registers of a Vec
 	best := -1.0
 	for _, tr := range rows {
 		for tv := 1; tv <= all; tv++ {
-			if all%tv != 0 || (tr*tv+1)*per+2 > t.Registers {
+			if all%tv != 0 || (tr+1)*tv*per+1 > t.Registers {
 				continue
 			}
 			// Multiply-adds for each load; fewer accumulators than 8 wait for each other.
