@@ -177,6 +177,8 @@ func (b *builder) operand(o work.Operand, rows string, p *ir.Part, next *int) (p
 		return program.Arg{Kind: program.ArgDim, Name: rows}, nil
 	case o.Kind == work.Dim:
 		return program.Arg{Kind: program.ArgDim, Name: o.Name}, nil
+	case o.Kind == work.Const:
+		return program.Arg{Kind: program.ArgConst, Ints: p.Kernel.(work.Constants).Constant(o.Name)}, nil
 	case o.Mode == work.Temp:
 		return program.Arg{Kind: program.ArgTemp}, nil
 	case o.Name == "pages":

@@ -187,10 +187,10 @@ func WeightName(v *Value) string {
 }
 
 // Bound reports whether an operand of a kernel is bound to a Value of the Func.
-// The others follow from the step: dims, the memory of one launch, and the row
+// The others follow from the step: dims, lists, the memory of one launch, and the row
 // map and page table, which come with the step's rows and the cache.
 func Bound(o work.Operand) bool {
-	if o.Kind == work.Dim || o.Mode == work.Temp {
+	if o.Kind == work.Dim || o.Kind == work.Const || o.Mode == work.Temp {
 		return false
 	}
 	switch o.Name {

@@ -17,6 +17,10 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { elementwise(k, p) }}, nil
 	case work.Gather:
 		return kernel.Body{Main: func(k *kernel.Kernel) { gather(k, p) }}, nil
+	case work.TakeHeads:
+		return kernel.Body{Main: func(k *kernel.Kernel) { takeHeads(k, p) }}, nil
+	case work.MergeHeads:
+		return kernel.Body{Main: func(k *kernel.Kernel) { mergeHeads(k, p) }}, nil
 	case work.Slice:
 		return kernel.Body{Main: func(k *kernel.Kernel) { slice(k, p) }}, nil
 	case work.RopeTable:

@@ -48,11 +48,12 @@ const (
 	Vector                 // plain f32 constants: gains, biases
 	Cache                  // KV pages of one layer
 	Codes                  // activations rounded by Round
+	Const                  // i32 list that comes with the launch: see Constants
 	Dim                    // an i64 of Dims, named N, M, S, P or C
 )
 
 func (k Kind) String() string {
-	return [...]string{"?", "float", "int", "weight", "vector", "cache", "codes", "dim"}[k]
+	return [...]string{"?", "float", "int", "weight", "vector", "cache", "codes", "const", "dim"}[k]
 }
 
 // Mode is how a kernel uses an operand.

@@ -33,6 +33,8 @@ func TestOperandOrder(t *testing.T) {
 		{Rope{Heads: 9, Dim: 64, RotaryDim: 64, Style: Half}, "x cs y N"},
 		{Embed{Enc: layout.Q8_0, Vocab: 49152, Dim: 576}, "tok w y N"},
 		{Gather{Dim: 576}, "x out y M"},
+		{TakeHeads{Total: 9, Dim: 64, List: []int{0, 1, 2}}, "x list y N"},
+		{MergeHeads{A: 1, B: 2, Dim: 64, List: []int{1, 0, 2}}, "a b list y N"},
 		{Slice{Dim: 960, First: 576, Count: 192}, "x y N"},
 		{KVStore{KVHeads: 3, Dim: 64, CacheEnc: layout.F32, Page: 64}, "k v cache row_slot slot_start slot_len pages N P"},
 		{Attention{Phase: Decode, Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Split: 512},

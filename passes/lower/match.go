@@ -69,6 +69,8 @@ var matchers = []struct {
 	{ir.OpRope, matchRope},
 	{ir.OpRMSNorm, matchNorm},
 	{ir.OpGather, matchGather},
+	{ir.OpHeads, matchHeads},
+	{ir.OpHeadsMerge, matchMerge},
 	{ir.OpSlice, matchSlice},
 	{ir.OpArgMax, matchReduce},
 	{ir.OpLogSumExp, matchReduce},

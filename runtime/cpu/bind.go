@@ -116,13 +116,16 @@ func (m *Model) bind(def *program.Step) (*bound, error) {
 		}
 		s.results = append(s.results, result{r, wants[r.Name], rows})
 	}
-	words := 0
+	words, lists := 0, 0
 	for i := range def.Launch {
 		words += len(def.Launch[i].Args)
+		for _, a := range def.Launch[i].Args {
+			lists += (len(a.Ints) + 1) / 2 // words
+		}
 	}
 	n := len(def.Launch)
 	var err error
-	if s.mem, err = reserve(8 * int64(ctxWords+n*recWords+n*2+words)); err != nil {
+	if s.mem, err = reserve(8 * int64(ctxWords+n*recWords+n*2+words+lists)); err != nil {
 		return nil, err
 	}
 	all := view[int64](s.mem, 0, int(s.mem.size()/8))
@@ -139,7 +142,23 @@ func (m *Model) bind(def *program.Step) (*bound, error) {
 		l.args, rest = rest[:len(l.def.Args)], rest[len(l.def.Args):]
 		s.launches = append(s.launches, l)
 	}
+	s.writeLists(words)
 	return s, nil
+}
+
+// writeLists puts the constant lists behind the args and points the args to them.
+func (s *bound) writeLists(words int) {
+	at := int64(ctxWords+len(s.records)+len(s.timings)+words) * 8
+	for i := range s.launches {
+		l := &s.launches[i]
+		for j, a := range l.def.Args {
+			if a.Kind == program.ArgConst {
+				copy(view[int32](s.mem, at, len(a.Ints)), a.Ints)
+				l.args[j] = s.mem.base() + at
+				at += 8 * int64((len(a.Ints)+1)/2)
+			}
+		}
+	}
 }
 
 func (m *Model) bindLaunch(def *program.Step, d *program.Launch) (launch, error) {

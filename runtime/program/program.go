@@ -95,13 +95,15 @@ const (
 	ArgPages  ArgKind = "pages"  // page table of Tables[Index]: i32[S, P]
 	ArgTemp   ArgKind = "temp"   // memory of this launch, Params.Temp bytes
 	ArgDim    ArgKind = "dim"    // i64 value of Name: N M S P C
+	ArgConst  ArgKind = "const"  // i32 list: Ints
 )
 
 // Arg is one word.
 type Arg struct {
 	Kind  ArgKind
-	Index int    `json:",omitempty"`
-	Name  string `json:",omitempty"`
+	Index int     `json:",omitempty"`
+	Name  string  `json:",omitempty"`
+	Ints  []int32 `json:",omitempty"`
 }
 
 // Result is one value that the step gives back.

@@ -356,6 +356,15 @@ func (v validator) arg(l *Launch, a Arg, op work.Operand) error {
 		if a.Name != name || !slices.Contains(dimNames, a.Name) {
 			return fmt.Errorf("dim %.64q, expected %s", a.Name, name)
 		}
+	case ArgConst:
+		count, kinds = 1, []work.Kind{work.Const}
+		k, ok := v.p.Kernels[l.Kernel].Params.(work.Constants)
+		if !ok {
+			return fmt.Errorf("a list for %s, which takes none", v.p.Kernels[l.Kernel].Params.Family())
+		}
+		if err := k.CheckConstant(op.Name, a.Ints); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("kind %.64q is not known", a.Kind)
 	}

@@ -16,6 +16,7 @@ import (
 	"quire/ir/interp"
 	"quire/ir/target"
 	"quire/passes"
+	"quire/passes/duo"
 	"quire/passes/pipeline"
 	"quire/runtime/cpu"
 	"quire/runtime/device"
@@ -30,6 +31,7 @@ type variant struct {
 	spec  string
 	dot   ir.Dot
 	bound float64 // relative L2 of a row of logits
+	duo   *duo.Options
 }
 
 // subject is a model on the oracle and on the device.
@@ -66,7 +68,7 @@ func load(t *testing.T, v variant, target target.Target, threads int) *subject {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot}).Run(m.Module, passes.Verify()); err != nil {
+	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo}).Run(m.Module, passes.Verify()); err != nil {
 		t.Fatal(err)
 	}
 	src, err := m.Sources()
@@ -228,23 +230,28 @@ func variants() []variant {
 	// side: one 8-bit code more or less in a row of 64 moves the logits by a per cent.
 	coarse := 5e-2
 	out := []variant{
-		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact},
-		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact},
-		{"mistral window", spec("mistral", small, "window: 9"), 0, exact},
-		{"gemma2 softcaps", spec("gemma2", small, "window: 8"), 0, exact},
-		{"gemma3", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8"), 0, exact},
-		{"phi3", spec("phi3", small), 0, exact},
-		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact},
-		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4},
-		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3},
-		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse},
-		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse},
+		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact, nil},
+		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact, nil},
+		{"mistral window", spec("mistral", small, "window: 9"), 0, exact, nil},
+		{"gemma2 softcaps", spec("gemma2", small, "window: 8"), 0, exact, nil},
+		{"gemma3", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8"), 0, exact, nil},
+		{"phi3", spec("phi3", small), 0, exact, nil},
+		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact, nil},
+		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4, nil},
+		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3, nil},
+		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse, nil},
+		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse, nil},
 	}
+	out = append(out,
+		variant{"duo", spec("llama", small), 0, exact, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}},
+		variant{"duo head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact,
+			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}},
+		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}})
 	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"} {
-		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact})
+		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact, nil})
 	}
 	for _, e := range []string{"q4_k", "q5_k", "q6_k"} {
-		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact})
+		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact, nil})
 	}
 	return out
 }
