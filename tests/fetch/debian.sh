@@ -4,7 +4,9 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/lib/llvm-19/bin/${1%-19}" ]; }
+has() {
+	command -v "$1" >/dev/null 2>&1 || [ -x "/usr/lib/llvm-19/bin/${1%-19}" ] || [ -x "${QUIRE_LLVM:-/nowhere}/${1%-19}" ]
+}
 
 missing() {
 	has opt-19 && has llc-19 || printf 'llvm-19 '
