@@ -283,28 +283,29 @@ var benchShapes = []struct {
 }
 
 // BenchmarkAttentionDecode streams the caches of so many layers that they fill 300 MB, on
-// one core: MB/s of keys and values.
+// one and on two cores: MB/s of keys and values.
 func BenchmarkAttentionDecode(b *testing.B) {
 	for _, tgt := range targets(b) {
 		for _, s := range benchShapes {
 			for _, e := range []layout.Enc{layout.F16, layout.F32, layout.BF16} {
-				b.Run(fmt.Sprintf("%.14s/%s/%s", tgt.Name, s.name, e), func(b *testing.B) {
-					p := s.p
-					p.Phase, p.CacheEnc, p.Split = work.Decode, e, 512
-					l := open(b, tgt, p)
-					const depth = 6000
-					layers := int(300e6 / work.PageBytes(p.KVHeads, p.Dim, depth, e))
-					var las []*launch
-					for range layers {
-						las = append(las, attentionBench(b, l, 0, p, slotRows{depth - 1, 1}))
-					}
-					b.SetBytes(work.PageBytes(p.KVHeads, p.Dim, depth, e) * int64(layers))
-					for b.Loop() {
-						for _, la := range las {
-							la.run(1)
+				for _, cores := range []int{1, 2} {
+					b.Run(fmt.Sprintf("%.20s/%s/%s/%d", tgt.Name, s.name, e, cores), func(b *testing.B) {
+						p := s.p
+						p.Phase, p.CacheEnc, p.Split = work.Decode, e, 512
+						l := openWithDriver(b, tgt, p)
+						const depth = 6000
+						layers := int(300e6 / work.PageBytes(p.KVHeads, p.Dim, depth, e))
+						var las []*launch
+						for range layers {
+							las = append(las, attentionBench(b, l, 0, p, slotRows{depth - 1, 1}))
 						}
-					}
-				})
+						st := newStep(b, l, las, cores, func(int64) int64 { return 1 })
+						b.SetBytes(work.PageBytes(p.KVHeads, p.Dim, depth, e) * int64(layers))
+						for b.Loop() {
+							st.once()
+						}
+					})
+				}
 			}
 		}
 	}
