@@ -40,11 +40,11 @@ type Quest struct {
 	Reselect     int // steps from one selection to the next
 }
 
-// Names lists the options that need a pass of their own, as people spell them: "duo", "quest", "kv=int8".
+// Names lists the options that nothing runs yet, as people spell them: "quest", "kv=int8".
 func (o Options) Names() []string {
 	var out []string
-	if o.Duo != nil {
-		out = append(out, "duo")
+	if o.Duo != nil && o.Duo.Prefill == "chunked" {
+		out = append(out, "duo with prefill=chunked")
 	}
 	if o.Quest != nil {
 		out = append(out, "quest")

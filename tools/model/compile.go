@@ -110,7 +110,11 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 
 // pipeline runs the passes on the model's module, or the rest of them on a dump.
 func (o Options) pipeline(ctx context.Context, m *frontends.Model) (*ir.Module, []passes.Record, error) {
-	list, module := pipeline.Standard(pipeline.Options{Dot: o.Dot}), m.Module
+	duo, err := duoOptions(m.Options.Duo)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, module := pipeline.Standard(pipeline.Options{Dot: o.Dot, Duo: duo}), m.Module
 	if o.From != "" {
 		var err error
 		if module, list, err = Resume(o.From, list); err != nil {
@@ -146,6 +150,12 @@ func (o Options) shown() (map[string]string, error) {
 	}
 	if o.Frontend.KV != "" {
 		out["kv"] = o.Frontend.KV
+	}
+	if d := o.Frontend.Duo; d != nil {
+		out["duo"] = fmt.Sprintf("%s,sparsity=%g,sink=%d,recent=%d", filepath.Base(d.Heads), d.Sparsity, d.Sink, d.Recent)
+		if d.Threshold != nil {
+			out["duo"] = fmt.Sprintf("%s,threshold=%g,sink=%d,recent=%d", filepath.Base(d.Heads), *d.Threshold, d.Sink, d.Recent)
+		}
 	}
 	if o.Dot != ir.DotF32 {
 		text, err := o.Dot.MarshalText()

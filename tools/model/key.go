@@ -53,6 +53,11 @@ func (o Options) key(ref Ref) (entry, error) {
 	if err := hashModel(state, ref, abs); err != nil {
 		return entry{}, err
 	}
+	if f.Duo != nil {
+		if err := hashFile(state, f.Duo.Heads); err != nil {
+			return entry{}, err
+		}
+	}
 	base := strings.TrimSuffix(filepath.Base(abs), filepath.Ext(abs))
 	return entry{plain(base) + "-" + short(subject), short(state)}, nil
 }
@@ -103,6 +108,9 @@ func hashModel(h hash.Hash, ref Ref, abs string) error {
 			return err
 		}
 		s, err := spec.Read(ref.Path)
+		if err == nil && s.Options.Duo != nil {
+			err = hashFile(h, s.Options.Duo.Heads)
+		}
 		if err != nil || s.Weights == "" {
 			return err
 		}
