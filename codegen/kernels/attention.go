@@ -185,13 +185,14 @@ func (p product) run(depth kernel.I64, whole bool, c []kernel.Vec) []kernel.Vec 
 	return kernel.For(k, most, depth, 1, c, func(i kernel.I64, c []kernel.Vec) []kernel.Vec { return turn(i, c, 1) })
 }
 
-// columns gives the first column of each vecs vectors of all; it loops only if it must.
-func (a attn) columns(all, vecs int, f func(at kernel.I64)) {
+// columns gives the first column of each vecs vectors of all that is below end; it loops
+// only if it must.
+func (a attn) columns(all, vecs int, end kernel.I64, f func(at kernel.I64)) {
 	if all == vecs {
 		f(a.k.Int(0))
 		return
 	}
-	kernel.Each(a.k, a.k.Int(0), a.k.Int(int64(all*layout.Lanes)), int64(vecs*layout.Lanes), f)
+	kernel.Each(a.k, a.k.Int(0), end, int64(vecs*layout.Lanes), f)
 }
 
 func encSize(e layout.Enc) int64 {

@@ -127,7 +127,7 @@ func (d decoder) eachTile(all int, f func(t tile)) {
 	}
 	rows, vecs := tiling(d.k.Target(), sizes, all)
 	for g := 0; g < d.group; g += rows {
-		d.columns(all, vecs, func(at kernel.I64) {
+		d.columns(all, vecs, d.k.Int(int64(all*layout.Lanes)), func(at kernel.I64) {
 			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at})
 		})
 	}

@@ -152,7 +152,9 @@ func (f prefiller) widen(at spanAt) {
 // at index last. It computes a whole tile: queries beyond the block's are never used.
 func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I64) {
 	k, p := f.k, f.p
-	f.columns(f.span/layout.Lanes, f.tokens, func(c kernel.I64) {
+	// Tokens from count on are no query's: their scores stay what they were.
+	count := last.Plus(1).Sub(token).Min(k.Int(int64(f.span)))
+	f.columns(f.span/layout.Lanes, f.tokens, count, func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.tokens, at: c}
 		m := product{k: k, enc: layout.F32, a: f.queries().At(q.Times(int64(f.pad))), lda: f.pad,
 			b: at.keys.At(c.Times(4)), ldb: ldb, rows: t.rows, vecs: t.vecs}
@@ -163,9 +165,8 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 	kernel.Each(k, q, end, 1, func(i kernel.I64) {
 		f.softmax(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
 	})
-	count := last.Plus(1).Sub(token).Min(k.Int(int64(f.span)))
 	out := f.outputs().At(q.Times(int64(f.pad)))
-	f.columns(f.pad/layout.Lanes, f.dims, func(c kernel.I64) {
+	f.columns(f.pad/layout.Lanes, f.dims, k.Int(int64(f.pad)), func(c kernel.I64) {
 		t := tile{rows: f.rows, vecs: f.dims, at: c}
 		m := product{k: k, enc: layout.F32, a: f.scores(), lda: f.span,
 			b: at.values.At(c.Times(4)), ldb: f.pad, rows: t.rows, vecs: t.vecs}
