@@ -75,7 +75,7 @@ func TestOwnStrings(t *testing.T) {
 		"mpt", "deepseek-llm", "deepseek-coder", "command-r", "gemma-4", "aquila", "baichuan"} {
 		t.Run(name, func(t *testing.T) { checkOwn(t, vocab(t, name), vocabFile(t, name), name, false, "", texts) })
 	}
-	for _, name := range []string{"smollm2", "phi-3", "command-r", "gemma-4"} {
+	for _, name := range []string{"smollm2", "phi-3", "command-r", "gemma-4", "llama-bpe", "qwen2", "llama-spm", "starcoder", "deepseek-llm"} {
 		t.Run(name+".special", func(t *testing.T) {
 			checkOwn(t, vocab(t, name), vocabFile(t, name), name+".special", true, "", texts)
 		})

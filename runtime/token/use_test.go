@@ -14,17 +14,25 @@ func TestSpecialTokens(t *testing.T) {
 		vocab    string
 		size     int
 		bos, eos int32
-		addsBOS  bool
 		eog      []int32
+		hello    []int32 // "Hello" with what encoding adds
 	}{
-		{"smollm2", 49152, 1, 2, false, []int32{0, 2, 4}},
-		{"llama-bpe", 128256, 128000, 128001, true, []int32{128001, 128009}},
-		{"qwen2", 151936, 151643, 151643, false, []int32{128247, 151643, 151645}},
-		{"llama-spm", 32000, 1, 2, true, []int32{2}},
-		{"phi-3", 32064, 1, 32000, true, []int32{2, 32000, 32007}},
-		{"gpt-2", 50257, 50256, 50256, false, []int32{50256}},
-		{"command-r", 256000, 5, 255001, true, []int32{0, 255001}},
-		{"gemma-4", 262144, 2, 1, true, []int32{1, 50, 106}},
+		{"smollm2", 49152, 1, 2, []int32{0, 2, 4}, []int32{19556}},
+		{"llama-bpe", 128256, 128000, 128001, []int32{128001, 128009}, []int32{128000, 9906}},
+		{"qwen2", 151936, 151643, 151643, []int32{128247, 151643, 151645}, []int32{9707}},
+		{"llama-spm", 32000, 1, 2, []int32{2}, []int32{1, 15043}},
+		{"phi-3", 32064, 1, 32000, []int32{2, 32000, 32007}, []int32{1, 15043}},
+		{"gpt-2", 50257, 50256, 50256, []int32{50256}, []int32{15496}},
+		{"falcon", 65024, 11, 11, []int32{11}, []int32{9856}},
+		{"starcoder", 49152, 0, 0, []int32{0, 4}, []int32{8302}},
+		{"refact", 49216, 0, 0, []int32{0, 4, 18}, []int32{8279}},
+		{"mpt", 50432, 0, 0, []int32{0}, []int32{12092}},
+		{"command-r", 256000, 5, 255001, []int32{0, 255001}, []int32{5, 28339}},
+		{"gemma-4", 262144, 2, 1, []int32{1, 50, 106}, []int32{2, 9259}},
+		{"deepseek-llm", 102400, 100000, 100001, []int32{100001}, []int32{100000, 17464}},
+		{"deepseek-coder", 32256, 32013, 32014, []int32{32014}, []int32{32013, 17535}},
+		{"aquila", 100008, 0, 0, []int32{0, 100007}, []int32{22299}},
+		{"baichuan", 64000, 1, 2, []int32{2}, []int32{1, 24568}},
 	} {
 		t.Run(c.vocab, func(t *testing.T) {
 			tok := vocab(t, c.vocab)
@@ -34,9 +42,13 @@ func TestSpecialTokens(t *testing.T) {
 					eog = append(eog, id)
 				}
 			}
-			got := fmt.Sprint(tok.Size(), tok.BOS(), tok.EOS(), tok.AddsBOS(), eog)
-			if want := fmt.Sprint(c.size, c.bos, c.eos, c.addsBOS, c.eog); got != want {
+			hello, err := tok.Encode("Hello", token.EncodeOptions{})
+			got := fmt.Sprint(tok.Size(), tok.BOS(), tok.EOS(), eog, hello, err)
+			if want := fmt.Sprint(c.size, c.bos, c.eos, c.eog, c.hello, nil); got != want {
 				t.Errorf("got %s, expected %s", got, want)
+			}
+			if tok.AddsBOS() != (len(c.hello) > 1) {
+				t.Errorf("adds bos: %v", tok.AddsBOS())
 			}
 		})
 	}
