@@ -1,26 +1,18 @@
 package chat_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"quire/frontends/weights"
 	"quire/runtime/token/chat"
 )
 
@@ -99,83 +91,6 @@ func cached(t testing.TB, script string, path ...string) string {
 	return full
 }
 
-// published are the templates that llama.cpp's source package collects, and those in GGUF files, by name.
-func published(t testing.TB) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	dir := cached(t, "vocabs.sh", "vocab", "templates")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".jinja"); ok {
-			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			out[name] = string(text)
-		}
-	}
-	maps.Copy(out, cppTemplates(t, filepath.Join(dir, "test-chat-template.cpp")))
-	for _, v := range []string{"phi-3", "qwen2", "command-r", "gemma-4"} {
-		out["gguf-"+v] = ggufTemplate(t, cached(t, "vocabs.sh", "vocab", "ggml-vocab-"+v+".gguf"))
-	}
-	return out
-}
-
-var (
-	cppCase   = regexp.MustCompile(`/\* \.name= \*/ +"([^"]*)",`)
-	cppField  = regexp.MustCompile(`/\* \.template_str= \*/`)
-	cppString = regexp.MustCompile(`^\s*"((?:[^"\\]|\\.)*)"`)
-)
-
-// cppTemplates reads the templates that llama.cpp's own test holds as string literals.
-func cppTemplates(t testing.TB, path string) map[string]string {
-	t.Helper()
-	src, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	for _, m := range cppCase.FindAllSubmatchIndex(src, -1) {
-		name := string(src[m[2]:m[3]])
-		at := cppField.FindIndex(src[m[1]:])
-		if at == nil {
-			break
-		}
-		rest := src[m[1]+at[1]:]
-		var text strings.Builder
-		for lit := cppString.FindSubmatchIndex(rest); lit != nil; lit = cppString.FindSubmatchIndex(rest) {
-			s, err := strconv.Unquote(`"` + strings.NewReplacer(`\'`, `'`, `\?`, `?`).Replace(string(rest[lit[2]:lit[3]])) + `"`)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			text.WriteString(s)
-			rest = rest[lit[1]:]
-		}
-		if text.Len() > 0 {
-			name, _, _ = strings.Cut(name, " (")
-			out[name] = text.String()
-		}
-	}
-	return out
-}
-
-func ggufTemplate(t testing.TB, path string) string {
-	t.Helper()
-	src, err := weights.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	text, ok := src.KV.Text("tokenizer.chat_template")
-	if !ok {
-		t.Fatalf("%s has no chat template", path)
-	}
-	return strings.Clone(text)
-}
-
 func smollm2(t testing.TB) string {
 	return ggufTemplate(t, cached(t, "smollm2.sh", "models", "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"))
 }
@@ -229,77 +144,6 @@ func writeExpectations(t *testing.T, file string, templates map[string]string) {
 	if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// answer is what the oracle rendered: a string, false or nil.
-type answer struct{ any }
-
-func (a *answer) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &a.any) }
-
-func (a answer) digest() string {
-	switch v := a.any.(type) {
-	case string:
-		return digest(v)
-	case bool:
-		return refused
-	}
-	return failed
-}
-
-// fits says whether a rendering is what the oracle's digest asks for.
-func fits(want, text string, err error) bool {
-	if want == refused {
-		var raised *chat.RaisedError
-		return errors.As(err, &raised)
-	}
-	return want == failed || err == nil && digest(text) == want
-}
-
-// render asks the oracle for a template's text of every input.
-func render(t *testing.T, template string) []answer {
-	t.Helper()
-	raws, _ := inputs(t)
-	var jobs []job
-	for _, raw := range raws {
-		jobs = append(jobs, job{template, markers.BOS, markers.EOS, raw})
-	}
-	return ask(t, jobs)
-}
-
-// renderAll asks the oracle for every template's text of no messages at all.
-func renderAll(t *testing.T, templates []string) []answer {
-	t.Helper()
-	var jobs []job
-	for _, text := range templates {
-		jobs = append(jobs, job{text, markers.BOS, markers.EOS, json.RawMessage(`{"messages":[]}`)})
-	}
-	return ask(t, jobs)
-}
-
-type job struct {
-	Template string          `json:"template"`
-	BOS      string          `json:"bos_token"`
-	EOS      string          `json:"eos_token"`
-	Input    json.RawMessage `json:"input"`
-}
-
-func ask(t *testing.T, jobs []job) []answer {
-	t.Helper()
-	in, err := json.Marshal(jobs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(*jinjaOracle, "../../../tests/fetch/oracle/jinja.py")
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
-	text, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []answer
-	if err := json.Unmarshal(text, &out); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // compare renders every input of every template and counts what equals the expectation.
@@ -356,69 +200,4 @@ func TestBuiltinEqualsJinja2(t *testing.T) {
 		templates[name] = tpl.Text()
 	}
 	compare(t, "builtin", templates, func(name, _ string) (*chat.Template, error) { return chat.Builtin(name, markers) })
-}
-
-// Every published template against Python's jinja2. Those whose texts are all equal are the built-in list.
-func TestPublishedEqualsJinja2(t *testing.T) {
-	templates := published(t)
-	templates["smollm2"] = smollm2(t)
-	names := chat.ListedNames()
-	if *jinjaOracle != "" {
-		names = writeKnown(t, templates)
-	}
-	listed := map[string]string{}
-	for name, text := range templates {
-		if _, ok := names[chat.SHA256(text)]; ok {
-			listed[name] = text
-		}
-	}
-	if len(listed) < len(templates)*9/10 {
-		t.Errorf("%d of %d published templates are on the list", len(listed), len(templates))
-	}
-	compare(t, "published", listed, func(_, text string) (*chat.Template, error) { return chat.CompileListed(text, markers) })
-}
-
-// writeKnown writes known.go, the hashes of the templates that render as jinja2 renders them, and gives them.
-func writeKnown(t *testing.T, templates map[string]string) map[string]string {
-	t.Helper()
-	_, ins := inputs(t)
-	names := map[string]string{}
-	for name, text := range templates {
-		tpl, err := chat.CompileListed(text, markers)
-		if err != nil {
-			t.Logf("%s: %v", name, err)
-			continue
-		}
-		equal, rendered := true, false
-		for i, want := range render(t, text) {
-			got, err := tpl.Render(ins[i])
-			equal = equal && fits(want.digest(), got, err)
-			_, text := want.any.(string)
-			rendered = rendered || text
-		}
-		equal = equal && rendered
-		if sum := chat.SHA256(text); equal && (names[sum] == "" || name < names[sum]) {
-			names[sum] = name
-		}
-	}
-	for _, name := range chat.BuiltinNames() {
-		tpl, err := chat.Builtin(name, markers)
-		if err != nil {
-			t.Fatal(err)
-		}
-		names[chat.SHA256(tpl.Text())] = name
-	}
-	sums := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return strings.Compare(names[a]+a, names[b]+b) })
-	var b bytes.Buffer
-	b.WriteString("package chat\n\n// known maps the sha256 of a normalised template to its name: our own, and published ones that render every\n" +
-		"// conversation of testdata/inputs.json as Python's jinja2 does. go test -jinja-oracle writes this file.\n" +
-		"var known = map[string]string{\n")
-	for _, sum := range sums {
-		fmt.Fprintf(&b, "\t%q: %q,\n", sum, names[sum])
-	}
-	b.WriteString("}\n")
-	if err := os.WriteFile("known.go", b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return names
 }
