@@ -87,32 +87,37 @@ func (a attn) sees(token, i kernel.I64) kernel.Mask {
 // state is a query's softmax so far, and the factor for what was summed before this span.
 type state struct{ max, sum, alpha kernel.Ptr[kernel.F32] }
 
-// softmax turns a span's scores of one query into weights, in place. Scores of tokens that
-// the row at index i does not see may be anything, NaN too: they become 0.
-func (a attn) softmax(scores kernel.Ptr[kernel.F32], token, i kernel.I64, st state) {
+// peak finds the new maximum of a span's scores of one query. Scores of tokens that the row
+// at index i does not see may be anything, NaN too: they become minus infinity.
+func (a attn) peak(scores kernel.Ptr[kernel.F32], token, i kernel.I64, st state) {
 	k := a.k
-	vs := make([]kernel.Vec, a.span/layout.Lanes)
 	old := kernel.LoadF32(st.max)
 	top := old.Splat()
-	for j := range vs {
-		v := kernel.LoadVec(scores.Plus(int64(layout.Lanes * j)))
+	for j := range int64(a.span / layout.Lanes) {
+		v := kernel.LoadVec(scores.Plus(layout.Lanes * j))
 		if a.p.Softcap > 0 {
 			v = softcap(v, a.p.Softcap, k)
 		}
-		vs[j] = a.sees(token.Plus(int64(layout.Lanes*j)), i).Select(v, k.Vec(float32(math.Inf(-1))))
-		top = vs[j].Max(top)
+		v = a.sees(token.Plus(layout.Lanes*j), i).Select(v, k.Vec(float32(math.Inf(-1))))
+		kernel.StoreVec(scores.Plus(layout.Lanes*j), v)
+		top = v.Max(top)
 	}
 	now := top.ReduceMax()
-	sum := k.Vec(0)
-	for j, v := range vs {
-		e := expDown(v.Sub(now.Splat()), k)
-		kernel.StoreVec(scores.Plus(int64(layout.Lanes*j)), e)
+	kernel.StoreF32(st.max, now)
+	kernel.StoreF32(st.alpha, expDown(old.Sub(now).Splat(), k).Lane(0))
+}
+
+// weigh turns scores into weights, in place. It is apart from peak because the queries of a
+// tile are independent, and a processor sees more of them in two short loops than in one.
+func (a attn) weigh(scores kernel.Ptr[kernel.F32], st state) {
+	k := a.k
+	now, sum := kernel.LoadF32(st.max).Splat(), k.Vec(0)
+	for j := range int64(a.span / layout.Lanes) {
+		e := expDown(kernel.LoadVec(scores.Plus(layout.Lanes*j)).Sub(now), k)
+		kernel.StoreVec(scores.Plus(layout.Lanes*j), e)
 		sum = sum.Add(e)
 	}
-	alpha := expDown(old.Sub(now).Splat(), k).Lane(0)
-	kernel.StoreF32(st.max, now)
-	kernel.StoreF32(st.sum, kernel.LoadF32(st.sum).FMA(alpha, sum.ReduceAdd()))
-	kernel.StoreF32(st.alpha, alpha)
+	kernel.StoreF32(st.sum, kernel.LoadF32(st.sum).FMA(kernel.LoadF32(st.alpha), sum.ReduceAdd()))
 }
 
 // expDown is exp for x <= 0: 0 below -86, else to about one unit in the last place. It

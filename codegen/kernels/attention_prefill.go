@@ -163,7 +163,10 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 		}
 	})
 	kernel.Each(k, q, end, 1, func(i kernel.I64) {
-		f.softmax(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
+		f.peak(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
+	})
+	kernel.Each(k, q, end, 1, func(i kernel.I64) {
+		f.weigh(f.scores().At(i.Sub(q).Times(int64(f.span))), f.state(i))
 	})
 	out := f.outputs().At(q.Times(int64(f.pad)))
 	f.columns(f.pad/layout.Lanes, f.dims, k.Int(int64(f.pad)), func(c kernel.I64) {
