@@ -9,8 +9,14 @@
 // a dot product needs no sum across lanes. decode.go turns each encoding's column into
 // codes, a scale and a min; linear_one.go, linear_many.go and embed.go use it.
 //
-// Arithmetic is float32 with fused multiply-add. Sums run in an order that depends on
-// the parameters alone: never on the number of workers or on the batch.
+// A Linear runs in one of four ways, by the target's features and the number of tokens:
+// byte dot products on the digits of one row (linear_one.go, activations.go) or of up to
+// eight (linear_bytes.go), tile registers on digits (linear_tiles.go), float32
+// multiply-adds on a panel of dequantised rows (linear_many.go).
+//
+// Arithmetic is float32 with fused multiply-add, or integers as exact. A row's sum runs in
+// an order that depends on the parameters and the way alone: never on the number of workers
+// or on the other rows. The ways differ in the last bits.
 //
 // Border: imports codegen/kernel, ir/work, ir/target, ir/types/...; no llir, no passes.
 package kernels
