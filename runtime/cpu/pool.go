@@ -12,8 +12,8 @@ import (
 // Workers look for the next step for a moment before they sleep: between the steps of one
 // generation lie tens of microseconds, about what waking a thread costs.
 const (
-	lookTurns = 30_000 // of an atomic load, about 30 us
-	joinTurns = 2_000  // before the caller lets others run
+	lookTurns = 300_000 // of an atomic load, about 300 us
+	joinTurns = 2_000   // before the caller lets others run
 )
 
 // pool is the threads of a Model: the caller of run is worker 0, the others are locked
