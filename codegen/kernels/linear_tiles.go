@@ -10,15 +10,15 @@ import (
 // linearTiles is linearMany on tile registers (AMX), with float32's exactness from signed
 // bytes: a row of x, and a row of w, becomes integers round(v / s), s = max|v| / 8355000,
 // of three digits to the base 256. A sum of products of digits is exact; of the nine
-// pairs of digits all but the last by the last (2^-32 of the greatest product) are added
-// up, those of equal weight together:
+// pairs of digits the six greatest are added up, those of equal weight together:
 //
-//	y = xs * ws * (((c0*256 + c1)*256 + c2)*256 + c3) * 256
+//	y = xs * ws * ((c0*256 + c1)*256 + c2) * 65536
 //
-// which is off by half a unit of the 24th bit of the greatest |x| and of the greatest |w|
-// of a row, the size of the rounding errors of a float32 sum over that row. Eight tile
-// products of 16 tokens x 16 rows x 64 columns take 128 cycles: four times the rate of
-// float32 multiply-adds.
+// A product is then off by half a unit of the 24th bit of the greatest |x| and of the
+// greatest |w| of a row, and by as much again for the pairs left out (2^-25 of the
+// greatest product each): the size of the rounding errors of a float32 sum over that row.
+// Six tile products of 16 tokens x 16 rows x 64 columns take 96 cycles: five times the
+// rate of float32 multiply-adds.
 //
 // With Dot bf16 or i8, whose x is rounded already, two digits (16 bits) and three pairs
 // take 48 cycles.
@@ -50,14 +50,19 @@ func (t tileScratch) limit() float32 {
 }
 
 // unit is the weight of the last sum.
-func (t tileScratch) unit() float32 { return 256 }
+func (t tileScratch) unit() float32 {
+	if t.digits == 2 {
+		return 256
+	}
+	return 256 * 256
+}
 
 // accumulators is the number of sums: one for each weight of a pair of digits.
-func (t tileScratch) accumulators() int { return int(t.digits) + int(t.digits)/3 }
+func (t tileScratch) accumulators() int { return int(t.digits) }
 
 // sumTiles is the greatest number of accumulators, which leaves registers for one digit of x and
 // all three of w. Products on one accumulator follow each other without delay.
-const sumTiles = 4
+const sumTiles = 3
 
 func tileLayout(p work.Linear) tileScratch {
 	t := tileScratch{digits: 3, steps: int64(p.Cols+63) / 64, config: 64, w: 128}
@@ -284,12 +289,12 @@ func (m linearTiles) tile(token, s kernel.I64) {
 	for i := range m.at.accumulators() {
 		t.Zero(i)
 	}
-	const a, b = 4, 5 // b, b+1, b+2
+	const a, b = sumTiles, sumTiles + 1 // b, b+1, b+2
 	kernel.Each(k, k.Int(0), k.Int(m.at.steps), 1, func(i kernel.I64) {
 		xi, wi := x.At(i.Times(m.at.step)), w.At(i.Times(m.at.step))
 		for d := range int(m.at.digits) {
 			t.Load(a, xi.Plus(int64(d*kernel.TileBytes)))
-			for e := range min(int(m.at.digits), m.at.accumulators()-d) {
+			for e := range m.at.accumulators() - d {
 				if d == 0 {
 					t.Load(b+e, wi.Plus(int64(e*kernel.TileBytes)))
 				}
