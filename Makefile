@@ -12,7 +12,10 @@ COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 BUILD  := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X quire/tools/model.commit=$(COMMIT)'
 TEST   := $(GO) test -p 2 -vet=off
 
-.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race
+FUZZTIME ?= 30s
+SEEDS    ?= 20
+
+.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep
 
 build:
 	@$(BUILD) -o bin/quire ./tools/quire
@@ -70,3 +73,12 @@ script:
 
 race:
 	@CGO_ENABLED=1 $(TEST) -race ./runtime/...
+
+# Long runs, no part of `make test`: every fuzz target for FUZZTIME, every model of the conformance suite with SEEDS scripts.
+fuzz:
+	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' . | sed 's|^\./||; s|/[^/]*:func | |' | while read -r dir name; do \
+		echo "$$dir $$name"; $(GO) test -vet=off -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir" || exit 1; \
+	done
+
+sweep:
+	@$(TEST) -timeout 0 ./tests/conformance/... -seeds $(SEEDS)

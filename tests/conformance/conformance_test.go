@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,6 +22,9 @@ import (
 	"quire/runtime/cpu"
 	"quire/runtime/device"
 )
+
+// sweep is the number of seeds: one in a usual run, many in `make sweep`.
+var sweep = flag.Int("seeds", 1, "random scripts of each model, all on every target")
 
 // pages is how many physical pages a case may use of each table.
 const pages = 24
@@ -267,11 +271,13 @@ func TestCPU(t *testing.T) {
 	}
 	for i, v := range variants() {
 		for _, tgt := range []target.Target{host, base} {
-			if tgt.Name == base.Name && (testing.Short() || i%3 != 0) && !strings.HasPrefix(v.name, "llama q") {
+			if tgt.Name == base.Name && *sweep == 1 && (testing.Short() || i%3 != 0) && !strings.HasPrefix(v.name, "llama q") {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s", v.name, tgt.Name), func(t *testing.T) {
-				load(t, v, tgt, 1+i%2).script(uint64(i))
+				for seed := range uint64(*sweep) {
+					load(t, v, tgt, 1+i%2).script(uint64(i) + 1000*seed)
+				}
 			})
 		}
 	}

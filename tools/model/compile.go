@@ -37,8 +37,9 @@ type Options struct {
 type Report struct {
 	Passes  []passes.Record
 	Seconds float64
-	Random  bool  // the weights are random ones
-	Seed    int64 // of random weights
+	Random  bool     // the weights are random ones
+	Seed    int64    // of random weights
+	Notes   []string // what was chosen where the options leave it open, a sentence each
 }
 
 // host fills what the zero value leaves open.
@@ -105,7 +106,7 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	if o.Progress != nil {
 		o.Progress("compile", int64(len(records))+1, int64(len(records))+1)
 	}
-	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed}, nil
+	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed, Notes: m.Notes}, nil
 }
 
 // pipeline runs the passes on the model's module, or the rest of them on a dump.

@@ -79,7 +79,7 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 	if c.PlanOnly || c.DumpIR != "" || c.Emit != "" || c.From != "" {
 		r, err = c.anew(ctx, e, o)
 	} else {
-		r, err = c.cached(ctx, o)
+		r, err = c.cached(ctx, e, o)
 	}
 	if err != nil {
 		return err
@@ -91,12 +91,13 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 	return c.print(e, r)
 }
 
-func (c *compileCmd) cached(ctx context.Context, o model.Options) (*compileResult, error) {
+func (c *compileCmd) cached(ctx context.Context, e *environment, o model.Options) (*compileResult, error) {
 	f, built, err := model.Open(ctx, c.Model, o)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	e.notes(built.Report.Notes)
 	path := built.Path
 	if c.Out != "" {
 		if err := built.Copy(c.Out); err != nil {
@@ -128,6 +129,7 @@ func (c *compileCmd) anew(ctx context.Context, e *environment, o model.Options) 
 	if err != nil {
 		return nil, err
 	}
+	e.notes(report.Notes)
 	if c.Emit != "" {
 		if err := emit(ctx, c.Emit, o, kernels); err != nil {
 			return nil, err

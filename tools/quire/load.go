@@ -51,6 +51,7 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 		l.loadSeconds -= l.compileSeconds
 	}
 	e.finishBars()
+	e.notes(l.built.Report.Notes)
 	if l.built.Report.Random {
 		e.warnf("%s: no weights in it, running with random ones from seed %d", name, l.built.Report.Seed)
 	}

@@ -52,6 +52,14 @@ func (e *environment) logf(format string, a ...any) {
 // warnf tells everybody.
 func (e *environment) warnf(format string, a ...any) { fmt.Fprintf(e.err, "quire: "+format+"\n", a...) }
 
+// notes tells everybody what compiling chose where the options leave it open.
+func (e *environment) notes(list []string) {
+	for _, n := range list {
+		e.finishBars()
+		e.warnf("%s", n)
+	}
+}
+
 // isTerminal says whether a reader or a writer is one.
 func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
