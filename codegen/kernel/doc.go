@@ -21,8 +21,13 @@
 // Errors accumulate with the position of the kernel author's line; Module.Text
 // returns them at once.
 //
-// Border: this is the only package that imports llir. It knows machines, no kernel.
+// Each GPU row of the intrinsic table says in Go what it does (meaning.go), so that
+// quire/codegen/simt can run the very IR that becomes PTX.
+//
+// Border: this package alone builds llir modules; codegen/simt reads them, nobody else
+// imports llir. It knows machines, no kernel.
 //
 // Reading order: module.go, kernel.go, value.go, vec.go, ptr.go, control.go, lanes.go,
-// intrinsics.go, x86.go, gpu.go, driver.go; llir.go holds the library's quirks.
+// intrinsics.go, meaning.go, x86.go, gpu.go, driver.go;
+// trace.go keeps authors' lines; llir.go holds the library's quirks.
 package kernel

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"math"
+
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -9,6 +11,7 @@ import (
 )
 
 // intrinsic is one row of the table. Asm rows are inline assembly; it exists nowhere else.
+// A row for PTX carries its meaning: quire/codegen/simt has no other knowledge of it.
 type intrinsic struct {
 	llvm     string // "llvm.fma"; overloaded ones get the operand types appended
 	overload bool
@@ -17,6 +20,7 @@ type intrinsic struct {
 	asm      string         // text
 	cons     string         // constraints
 	doc      string
+	means    Meaning // PTX rows: what it does, for quire/codegen/simt
 }
 
 var intrinsics = map[string]intrinsic{
@@ -44,12 +48,12 @@ var intrinsics = map[string]intrinsic{
 	"tile.dot":     {llvm: "llvm.x86.tdpbssd", arch: target.X86, needs: target.AMXInt8, doc: "16 x 16 sums of 64 products i8 * i8"},
 	"tile.permit":  {arch: target.X86, needs: target.AMXInt8, asm: "syscall", cons: "={rax},{rax},{rdi},{rsi},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "arch_prctl, Linux system call 158: this process may use tile data"},
 	"yield":        {arch: target.X86, asm: "syscall", cons: "={rax},{rax},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "sched_yield, Linux system call 24"},
-	"lane":         {llvm: "llvm.nvvm.read.ptx.sreg.laneid", arch: target.PTX, doc: "lane of the warp"},
-	"thread":       {llvm: "llvm.nvvm.read.ptx.sreg.tid.x", arch: target.PTX, doc: "thread of the block"},
-	"threads":      {llvm: "llvm.nvvm.read.ptx.sreg.ntid.x", arch: target.PTX, doc: "threads of a block"},
-	"block":        {llvm: "llvm.nvvm.read.ptx.sreg.ctaid.x", arch: target.PTX, doc: "block of the grid"},
-	"xor":          {llvm: "llvm.nvvm.shfl.sync.bfly.f32", arch: target.PTX, doc: "the value of the lane whose number differs by a mask"},
-	"ex2":          {llvm: "llvm.nvvm.ex2.approx.f", arch: target.PTX, doc: "2^x; llvm.exp2 would call a null symbol"},
+	"lane":         {llvm: "llvm.nvvm.read.ptx.sreg.laneid", arch: target.PTX, doc: "lane of the warp", means: special(func(_ Place, lane int) int { return lane })},
+	"thread":       {llvm: "llvm.nvvm.read.ptx.sreg.tid.x", arch: target.PTX, doc: "thread of the block", means: special(func(p Place, lane int) int { return p.Warp*WarpSize + lane })},
+	"threads":      {llvm: "llvm.nvvm.read.ptx.sreg.ntid.x", arch: target.PTX, doc: "threads of a block", means: special(func(p Place, _ int) int { return p.Warps * WarpSize })},
+	"block":        {llvm: "llvm.nvvm.read.ptx.sreg.ctaid.x", arch: target.PTX, doc: "block of the grid", means: special(func(p Place, _ int) int { return p.Block })},
+	"xor":          {llvm: "llvm.nvvm.shfl.sync.bfly.f32", arch: target.PTX, doc: "the value of the lane whose number differs by a mask", means: shuffle(butterflyLane)},
+	"ex2":          {llvm: "llvm.nvvm.ex2.approx.f", arch: target.PTX, doc: "2^x; llvm.exp2 would call a null symbol", means: unary(math.Exp2)},
 }
 
 // call calls an intrinsic whose name is overloaded by its result.
@@ -78,7 +82,7 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 		}
 		a := ir.NewInlineAsm(ptrTo(types.NewFunc(result, ts...), Generic), row.asm, row.cons)
 		a.SideEffect = true
-		return k.b.NewCall(a, args...)
+		return k.marked(k.b.NewCall(a, args...))
 	}
 	full := row.llvm
 	if row.overload {
@@ -95,5 +99,10 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 		f = k.m.m.NewFunc(full, result, params...)
 		k.m.decls[full] = f
 	}
-	return k.b.NewCall(f, args...)
+	return k.marked(k.b.NewCall(f, args...))
+}
+
+func (k *Kernel) marked(c *ir.InstCall) *ir.InstCall {
+	mark(k.b, &c.Metadata)
+	return c
 }

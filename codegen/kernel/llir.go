@@ -60,6 +60,7 @@ func load(b *ir.Block, t types.Type, p value.Value, space Space, align int) valu
 	c := b.NewBitCast(p, ptrTo(t, space))
 	l := b.NewLoad(t, c)
 	l.Align = ir.Align(align)
+	mark(b, &l.Metadata)
 	return l
 }
 
@@ -67,6 +68,7 @@ func store(b *ir.Block, v, p value.Value, space Space, align int) {
 	c := b.NewBitCast(p, ptrTo(v.Type(), space))
 	s := b.NewStore(v, c)
 	s.Align = ir.Align(align)
+	mark(b, &s.Metadata)
 }
 
 func gep(b *ir.Block, p, byteOffset value.Value) value.Value {

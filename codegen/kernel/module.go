@@ -79,21 +79,28 @@ func (m *Module) Define(name string, ops []Operand, body Body) {
 
 // Text is the module's LLVM IR, or all errors of its kernels.
 func (m *Module) Text() (string, error) {
-	if len(m.errs) > 0 {
-		var b strings.Builder
-		for i, e := range m.errs {
-			if i == 10 {
-				fmt.Fprintf(&b, "\n... (and %d more errors)", len(m.errs)-i)
-				break
-			}
-			if i > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(e.Error())
-		}
-		return "", fmt.Errorf("%s", b.String())
+	if err := m.err(); err != nil {
+		return "", err
 	}
 	return m.m.String(), nil
+}
+
+func (m *Module) err() error {
+	if len(m.errs) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for i, e := range m.errs {
+		if i == 10 {
+			fmt.Fprintf(&b, "\n... (and %d more errors)", len(m.errs)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(e.Error())
+	}
+	return fmt.Errorf("%s", b.String())
 }
 
 func (m *Module) newFunc(name string, params ...*ir.Param) *ir.Func {

@@ -61,20 +61,28 @@ func (t targetKind) gpu() bool { return target.Arch(t) == target.PTX }
 // Text is the LLVM IR of one kernel: the functions name and, for a family with a Last
 // phase, name.last.
 func Text(t target.Target, name string, p work.Params) (string, error) {
-	if err := p.Validate(); err != nil {
+	m := kernel.NewModule(t)
+	if err := Define(m, name, p); err != nil {
 		return "", err
 	}
-	b, err := body(p, t)
+	return m.Text()
+}
+
+// Define adds one kernel to a module, whose Text or IR tells what is wrong inside it.
+func Define(m *kernel.Module, name string, p work.Params) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	b, err := body(p, m.Target())
 	if err != nil {
-		return "", err
+		return err
 	}
 	var ops []kernel.Operand
 	for _, o := range p.Operands() {
 		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
 	}
-	m := kernel.NewModule(t)
 	m.Define(name, ops, b)
-	return m.Text()
+	return nil
 }
 
 // DriverText is the LLVM IR of quire_run, the CPU's step loop.

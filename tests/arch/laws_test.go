@@ -50,7 +50,7 @@ var laws = []law{
 	{says: "kernels are written in codegen/kernel, over descriptions and target facts",
 		of: []string{"quire/codegen/kernels"}, may: []string{"std", "quire/codegen/kernel", "quire/ir/target", "quire/ir/types/...", "quire/ir/work"}},
 	{says: "the kernel language knows no model op",
-		of: []string{"quire/codegen/kernel"}, never: []string{"quire/ir", "quire/passes/...", "quire/frontends/..."}},
+		of: []string{"quire/codegen/kernel", "quire/codegen/simt"}, never: []string{"quire/ir", "quire/passes/...", "quire/frontends/..."}},
 	{says: "frontends import no pass and no code generator",
 		of: []string{"quire/frontends/..."}, never: []string{"quire/passes/...", "quire/codegen/..."}},
 	{says: "the runtime links no compiler: ir/types and ir/work are all it shares",
@@ -73,7 +73,7 @@ var laws = []law{
 
 // sole says who alone may import a library directly.
 var sole = map[string][]string{
-	"github.com/llir/...":          {"quire/codegen/kernel"},
+	"github.com/llir/...":          {"quire/codegen/kernel", "quire/codegen/simt"},
 	"gonum.org/...":                {"quire/ir/graph"},
 	"github.com/emicklei/dot":      {"quire/ir/dot"},
 	"github.com/goccy/go-yaml/...": {"quire/frontends/spec"},
