@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
 
@@ -54,6 +55,24 @@ var intrinsics = map[string]intrinsic{
 	"block":        {llvm: "llvm.nvvm.read.ptx.sreg.ctaid.x", arch: target.PTX, doc: "block of the grid", means: special(func(p Place, _ int) int { return p.Block })},
 	"xor":          {llvm: "llvm.nvvm.shfl.sync.bfly.f32", arch: target.PTX, doc: "the value of the lane whose number differs by a mask", means: shuffle(butterflyLane)},
 	"ex2":          {llvm: "llvm.nvvm.ex2.approx.f", arch: target.PTX, doc: "2^x; llvm.exp2 would call a null symbol", means: unary(math.Exp2)},
+	"maxnum":       {llvm: "llvm.maxnum", overload: true, doc: "the greater; the other one of a NaN"},
+	"rcp":          {llvm: "llvm.nvvm.rcp.approx.ftz.f", arch: target.PTX, doc: "1/x", means: unary(func(x float64) float64 { return 1 / x })},
+	"sync":         {llvm: "llvm.nvvm.barrier0", arch: target.PTX, doc: "all threads of the block", means: func(c *Call) { c.Sync(0, 0) }},
+	"sync.warp":    {llvm: "llvm.nvvm.bar.warp.sync", arch: target.PTX, doc: "lanes of a warp", means: func(c *Call) { c.SyncWarp(uint32(c.uniform(0))) }},
+	"fence":        {llvm: "llvm.nvvm.membar.gl", arch: target.PTX, doc: "orders accesses as the device sees them", means: func(c *Call) { c.Fence() }},
+
+	"atom.inc":       {arch: target.PTX, asm: "atom.global.gpu.inc.u32 $0, [$1], $2;", cons: "=r,l,r,~{memory}", doc: "counts up to a limit, then wraps to 0", means: countUp},
+	"pack.f16":       {arch: target.PTX, asm: "cvt.rn.f16x2.f32 $0, $1, $2;", cons: "=r,f,f", doc: "two float16; the first is the high half", means: pack(halfF16)},
+	"pack.bf16":      {arch: target.PTX, asm: "cvt.rn.bf16x2.f32 $0, $1, $2;", cons: "=r,f,f", doc: "two bfloat16; the first is the high half", means: pack(halfBF16)},
+	"prmt":           {llvm: "llvm.nvvm.prmt", arch: target.PTX, doc: "four of eight bytes", means: permuteBytes},
+	"movmatrix":      {arch: target.PTX, asm: "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;", cons: "=r,r", doc: "transpose of 8 x 8 two-byte numbers", means: transpose},
+	"mma.f16":        {arch: target.PTX, asm: "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};", cons: "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", doc: "16 x 8 sums of 16 products of float16", means: mma(halfF16)},
+	"mma.bf16":       {arch: target.PTX, asm: "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};", cons: "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", doc: "16 x 8 sums of 16 products of bfloat16", means: mma(halfBF16)},
+	"ldmatrix":       {arch: target.PTX, asm: "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];", cons: "=r,=r,=r,=r,r,~{memory}", doc: "four 8 x 8 matrices of two-byte numbers", means: loadMatrices(false)},
+	"ldmatrix.trans": {arch: target.PTX, asm: "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {$0,$1,$2,$3}, [$4];", cons: "=r,=r,=r,=r,r,~{memory}", doc: "their transposes", means: loadMatrices(true)},
+	"cp.async":       {arch: target.PTX, asm: "cp.async.cg.shared.global [$0], [$1], 16;", cons: "r,l,~{memory}", doc: "16 bytes to shared memory", means: func(c *Call) { c.Each(func(l int) { c.CopyAsync(l, uint64(uint32(c.In[0][l])), c.In[1][l], 16, 16) }) }},
+	"cp.commit":      {arch: target.PTX, asm: "cp.async.commit_group;", cons: "~{memory}", doc: "closes a group of copies", means: func(c *Call) { c.Commit(c.Lanes) }},
+	"cp.wait":        {arch: target.PTX, asm: "cp.async.wait_group $0;", cons: "n,~{memory}", doc: "until at most n groups are under way", means: func(c *Call) { c.WaitCopies(c.Lanes, int(c.uniform(0))) }},
 }
 
 // call calls an intrinsic whose name is overloaded by its result.
@@ -82,7 +101,11 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 		}
 		a := ir.NewInlineAsm(ptrTo(types.NewFunc(result, ts...), Generic), row.asm, row.cons)
 		a.SideEffect = true
-		return k.marked(k.b.NewCall(a, args...))
+		c := k.b.NewCall(a, args...)
+		if k.m.target.Arch == target.PTX {
+			c.FuncAttrs = append(c.FuncAttrs, enum.FuncAttrConvergent)
+		}
+		return k.marked(c)
 	}
 	full := row.llvm
 	if row.overload {

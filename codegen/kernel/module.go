@@ -32,6 +32,9 @@ type Body struct {
 	Prep func(k *Kernel)
 	Main func(k *Kernel)
 	Last func(k *Kernel)
+	// Warps is the number of warps of the block that takes an item together on a GPU; 0: a
+	// warp takes an item.
+	Warps int
 }
 
 // Module is one unit of machine code: kernels for one target.
@@ -184,7 +187,10 @@ func (m *Module) ptxEntry(name string, ops []Operand, body Body) {
 	}
 	k.phase = mainPhase
 	g := k.GPU()
-	item := g.Block().Mul(g.BlockWarps()).Add(g.Warp())
+	item := g.Block()
+	if body.Warps == 0 {
+		item = item.Mul(g.BlockWarps()).Add(g.Warp())
+	}
 	If(k, item.Lt(I64{k, items}), nil, func() []Vec {
 		k.item = &item
 		body.Main(k)

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"fmt"
+
 	"github.com/llir/llvm/ir/enum"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -51,6 +53,7 @@ func (a Bool) with(v value.Value) Value { return Bool{a.k, v} }
 // Int, Int32, Float and Double are constants.
 func (k *Kernel) Int(x int64) I64      { return I64{k, intLit(types.I64, x)} }
 func (k *Kernel) Int32(x int32) I32    { return I32{k, intLit(types.I32, int64(x))} }
+func (k *Kernel) Bool(x bool) Bool     { return Bool{k, literal{types.I1, fmt.Sprint(x)}} }
 func (k *Kernel) Float(x float32) F32  { return F32{k, literal{types.Float, floatBits(float64(x))}} }
 func (k *Kernel) Double(x float64) F64 { return F64{k, literal{types.Double, floatBits(x)}} }
 

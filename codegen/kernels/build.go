@@ -46,6 +46,8 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 			return attentionDecode(p), nil
 		}
 		return attentionPrefill(p), nil
+	case work.DecodeGPU:
+		return attentionDecodeGPU(p), nil
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:

@@ -38,6 +38,9 @@ func TestPortableKernelsOnGPUs(t *testing.T) {
 			{"gather", work.Gather{Dim: 576}, []string{"st.global"}},
 			{"gemv_q4_1", work.Linear{Enc: layout.Q4_1, Rows: []int{576}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.Add}, []string{"ld.global.u32", "shfl.sync.bfly.b32", "fma.rn.f32"}},
 			{"gemv_q4_0", work.Linear{Enc: layout.Q4_0, Rows: []int{1536, 1536}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.GLU, Act: work.SiLU}, []string{"ld.global", "fma.rn.f32"}},
+			{"decode_f16", decodeGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "atom.global.gpu.inc.u32"}},
+			{"decode_bf16", decodeGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
+			{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 		} {
 			text, err := Text(tgt, c.name, c.p)
 			if err != nil {
@@ -74,4 +77,9 @@ func TestPortableKernelsOnGPUs(t *testing.T) {
 		}
 		t.Skip("PTX is made but not assembled:", noPtxas)
 	}
+}
+
+func decodeGPU(dim int, enc layout.Enc, cap float32) work.DecodeGPU {
+	return work.DecodeGPU{Blocks: 512, Attention: work.Attention{Phase: work.Decode, Heads: 32, KVHeads: 8, Dim: dim, Scale: 0.1,
+		Window: 4096, Sink: 64, Softcap: cap, CacheEnc: enc, Page: 64, Split: 128}}
 }

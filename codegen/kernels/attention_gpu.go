@@ -1,0 +1,124 @@
+package kernels
+
+import (
+	"math"
+
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// attnGPU is what both phases of attention share on a GPU.
+//
+// Softmax runs in powers of two: a score is q.k * Scale / ln 2.
+type attnGPU struct {
+	k     *kernel.Kernel
+	g     kernel.GPU
+	p     work.Attention
+	half  kernel.Half
+	group int
+	pad   int // elements of a head in the cache
+}
+
+func newAttnGPU(k *kernel.Kernel, p work.Attention) attnGPU {
+	a := attnGPU{k: k, g: k.GPU(), p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim)}
+	if p.CacheEnc == layout.BF16 {
+		a.half = kernel.BFloat16
+	}
+	return a
+}
+
+// row is the bytes of one token's entry of one head.
+func (a attnGPU) row() int64 { return int64(2 * a.pad) }
+
+// head is where the keys of a kv head begin in a physical page; its values are
+// valuesAfter bytes on.
+func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
+	bytes := work.PageBytes(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.CacheEnc)
+	return kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(a.row() * int64(a.p.Page))))
+}
+
+func (a attnGPU) valuesAfter() int64 {
+	return work.PageBytes(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.CacheEnc) / 2
+}
+
+// logScale is the factor of q.k before base: with a softcap, what makes the argument of
+// the power of two that its hyperbolic tangent needs.
+func (a attnGPU) logScale() float32 {
+	if a.p.Softcap > 0 {
+		return float32(2 * math.Log2E * float64(a.p.Scale) / float64(a.p.Softcap))
+	}
+	return float32(math.Log2E * float64(a.p.Scale))
+}
+
+// base turns q.k * logScale into a score in powers of two: with a softcap c, c tanh(x/c)
+// through tanh y = 1 - 2 / (1 + 2^(2 y / ln 2)).
+func (a attnGPU) base(x kernel.F32) kernel.F32 {
+	if a.p.Softcap == 0 {
+		return x
+	}
+	c := float32(math.Log2E * float64(a.p.Softcap))
+	return a.g.Rcp(a.g.Exp2F(x).Add(a.k.Float(1))).FMA(a.k.Float(-2*c), a.k.Float(c))
+}
+
+// tiles are the spans of TileGPU tokens that rows at cache indices first to last see: those
+// of the sinks, then those of the window.
+type tiles struct {
+	count  kernel.I64
+	sinks  kernel.I64 // tiles from 0 on
+	window kernel.I64 // then from this one on
+}
+
+func (a attnGPU) tiles(first, last kernel.I64) tiles {
+	k := a.k
+	t := tiles{sinks: k.Int(0), window: k.Int(0)}
+	if a.p.Window > 0 {
+		t.window = first.Plus(int64(1 - a.p.Window)).Max(k.Int(0)).Over(work.TileGPU)
+		if a.p.Sink > 0 {
+			t.sinks = t.window.Min(k.Int(int64((a.p.Sink + work.TileGPU - 1) / work.TileGPU)))
+		}
+	}
+	t.count = last.Over(work.TileGPU).Plus(1).Sub(t.window).Add(t.sinks)
+	return t
+}
+
+// token is the first token of the i-th tile.
+func (t tiles) token(i kernel.I64) kernel.I64 {
+	n := kernel.Select(i.Lt(t.sinks), i, i.Sub(t.sinks).Add(t.window))
+	return n.Times(work.TileGPU)
+}
+
+// sees says whether the row at index i sees a token.
+func (a attnGPU) sees(token, i kernel.I32) kernel.Bool {
+	k := a.k
+	ok := token.Lt(i.Add(k.Int32(1)))
+	if a.p.Window > 0 {
+		in := i.Sub(k.Int32(int32(a.p.Window))).Lt(token)
+		if a.p.Sink > 0 {
+			in = in.Or(token.Lt(k.Int32(int32(a.p.Sink))))
+		}
+		ok = ok.And(in)
+	}
+	return ok
+}
+
+// values wraps what a loop carries.
+func values[T kernel.Value](xs ...T) []kernel.Value {
+	out := make([]kernel.Value, len(xs))
+	for i, x := range xs {
+		out[i] = x
+	}
+	return out
+}
+
+// unwrap takes n values off the front.
+func unwrap[T kernel.Value](from *[]kernel.Value, n int) []T {
+	out := make([]T, n)
+	for i := range out {
+		out[i] = (*from)[i].(T)
+	}
+	*from = (*from)[n:]
+	return out
+}
+
+func negInf(k *kernel.Kernel) kernel.F32 { return k.Float(float32(math.Inf(-1))) }
