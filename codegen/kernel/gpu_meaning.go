@@ -151,3 +151,15 @@ func countUp(c *Call) {
 		})
 	})
 }
+
+// greater is the greater of two f32; the other one of a NaN.
+func greater(c *Call) {
+	c.Each(func(l int) {
+		a, b := c.In[0].Float32(l), c.In[1].Float32(l)
+		if a > b || b != b {
+			c.Out[0].SetFloat32(l, a)
+			return
+		}
+		c.Out[0].SetFloat32(l, b)
+	})
+}

@@ -55,7 +55,7 @@ var intrinsics = map[string]intrinsic{
 	"block":        {llvm: "llvm.nvvm.read.ptx.sreg.ctaid.x", arch: target.PTX, doc: "block of the grid", means: special(func(p Place, _ int) int { return p.Block })},
 	"xor":          {llvm: "llvm.nvvm.shfl.sync.bfly.f32", arch: target.PTX, doc: "the value of the lane whose number differs by a mask", means: shuffle(butterflyLane)},
 	"ex2":          {llvm: "llvm.nvvm.ex2.approx.f", arch: target.PTX, doc: "2^x; llvm.exp2 would call a null symbol", means: unary(math.Exp2)},
-	"maxnum":       {llvm: "llvm.maxnum", overload: true, doc: "the greater; the other one of a NaN"},
+	"maxnum":       {llvm: "llvm.maxnum", overload: true, arch: target.PTX, doc: "the greater; the other one of a NaN", means: greater},
 	"rcp":          {llvm: "llvm.nvvm.rcp.approx.ftz.f", arch: target.PTX, doc: "1/x", means: unary(func(x float64) float64 { return 1 / x })},
 	"sync":         {llvm: "llvm.nvvm.barrier0", arch: target.PTX, doc: "all threads of the block", means: func(c *Call) { c.Sync(0, 0) }},
 	"sync.warp":    {llvm: "llvm.nvvm.bar.warp.sync", arch: target.PTX, doc: "lanes of a warp", means: func(c *Call) { c.SyncWarp(uint32(c.uniform(0))) }},
