@@ -108,3 +108,9 @@ func (g GPU) Rcp(x F32) F32 { return F32{g.k, g.k.call("rcp", types.Float, x.v)}
 
 // MaxF is the greater number.
 func (g GPU) MaxF(a, b F32) F32 { return F32{g.k, g.k.call("maxnum", types.Float, a.v, b.v)} }
+
+// Own is this lane's value of a Vec, a GPU's verb.
+func (a Vec) Own() F32 {
+	a.k.GPU()
+	return F32{a.k, a.v}
+}

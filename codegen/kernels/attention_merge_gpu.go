@@ -27,6 +27,7 @@ func (d decoderGPU) flag() kernel.Ptr[kernel.I32] {
 // finish merges the block's warps, then, if it is the last of its group, the group.
 func (d decoderGPU) finish(s spanGPU, r resultGPU) {
 	k, g := d.k, d.g
+	g.Sync() // the memory may still be read for the item before
 	d.share(r)
 	alone := s.used.Eq(k.Int(1))
 	kernel.If(k, alone, nil, func() []kernel.Vec {

@@ -10,6 +10,11 @@ import (
 
 // body is the code of a parameter struct for a target.
 func body(p work.Params, t target.Target) (kernel.Body, error) {
+	if t.Arch == target.PTX {
+		if b, ok := bodyGPU(p); ok {
+			return b, nil
+		}
+	}
 	switch p := p.(type) {
 	case work.Norm:
 		return kernel.Body{Main: func(k *kernel.Kernel) { norm(k, p) }}, nil
@@ -46,8 +51,6 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 			return attentionDecode(p), nil
 		}
 		return attentionPrefill(p), nil
-	case work.DecodeGPU:
-		return attentionDecodeGPU(p), nil
 	case work.KVStore:
 		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
 	case work.Rope:
@@ -82,6 +85,9 @@ func Define(m *kernel.Module, name string, p work.Params) error {
 	var ops []kernel.Operand
 	for _, o := range p.Operands() {
 		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
+	}
+	if g := work.GridOf(p); m.Target().Arch == target.PTX && g.PerBlock == 1 {
+		b.Warps = g.Warps
 	}
 	m.Define(name, ops, b)
 	return nil

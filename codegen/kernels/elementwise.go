@@ -11,26 +11,35 @@ import (
 func elementwise(k *kernel.Kernel, p work.Map) {
 	y := kernel.Arg[kernel.F32](k, "y").At(k.Item().Times(int64(p.Dim)))
 	kernel.Row(k, p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
-		var stack []kernel.Vec
-		pop := func() kernel.Vec {
-			v := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			return v
-		}
-		for _, s := range p.Expr {
-			stack = append(stack, mapStep(k, p, l, s, pop))
-		}
-		l.Store(y, pop())
+		l.Store(y, mapValue(k, p, func(s work.MapStep) kernel.Vec {
+			at := kernel.Arg[kernel.F32](k, fmt.Sprintf("a%d", s.Arg))
+			if s.Op == work.MapIn {
+				at = at.At(k.Item().Times(int64(p.Dim)))
+			}
+			return l.Load(at)
+		}))
 		return nil
 	})
 }
 
-func mapStep(k *kernel.Kernel, p work.Map, l kernel.Lanes, s work.MapStep, pop func() kernel.Vec) kernel.Vec {
+// mapValue runs the postfix expression on the lanes that in loads.
+func mapValue(k *kernel.Kernel, p work.Map, in func(s work.MapStep) kernel.Vec) kernel.Vec {
+	var stack []kernel.Vec
+	pop := func() kernel.Vec {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		return v
+	}
+	for _, s := range p.Expr {
+		stack = append(stack, mapStep(k, s, in, pop))
+	}
+	return pop()
+}
+
+func mapStep(k *kernel.Kernel, s work.MapStep, in func(s work.MapStep) kernel.Vec, pop func() kernel.Vec) kernel.Vec {
 	switch s.Op {
-	case work.MapIn:
-		return l.Load(kernel.Arg[kernel.F32](k, fmt.Sprintf("a%d", s.Arg)).At(k.Item().Times(int64(p.Dim))))
-	case work.MapVec:
-		return l.Load(kernel.Arg[kernel.F32](k, fmt.Sprintf("a%d", s.Arg)))
+	case work.MapIn, work.MapVec:
+		return in(s)
 	case work.MapConst:
 		return k.Vec(s.Value)
 	}

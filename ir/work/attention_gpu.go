@@ -95,6 +95,14 @@ func (p DecodeGPU) PartFloats() int64 {
 	return int64(p.Queries()) * int64(Padded(p.Dim)+4)
 }
 
+// Grid implements Gridded: the warps' results, which later hold the weights of the splits,
+// the warps' maxima and sums, and a flag.
+func (p DecodeGPU) Grid() Grid {
+	q, warps := int64(p.Queries()), int64(TileGPU/16)
+	out := max(warps*q*int64(Padded(p.Dim)), q*MaxSplits)
+	return Grid{Warps: int(warps), PerBlock: 1, Shared: 4*(out+2*warps*QueriesGPU) + 16}
+}
+
 // Scratch implements Params.
 func (p DecodeGPU) Scratch() int64 { return 0 }
 

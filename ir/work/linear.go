@@ -22,6 +22,7 @@ const (
 	F32  Dot = "f32"
 	BF16 Dot = "bf16"
 	I8   Dot = "i8"
+	F16  Dot = "f16" // on a GPU, as BF16
 )
 
 // Epilogue is what happens to a row's sums.
@@ -307,7 +308,7 @@ func (p Linear) Scratch() int64 {
 // Temp implements Params.
 func (p Linear) Temp(Dims) int64 { return 0 }
 
-// Round rounds rows of activations for a Linear with Dot bf16 or i8.
+// Round rounds rows of activations for a Linear with Dot bf16 or i8, or f16 on a GPU.
 //
 // Operands: x f32[N,Dim], y codes[N, RowBytes]; N. An item is a row.
 type Round struct {
@@ -321,10 +322,10 @@ func (p Round) Family() string { return "round" }
 // Key implements Params.
 func (p Round) Key() string { return key("round", "dim", p.Dim, "to", p.To) }
 
-// RowBytes is the size of one rounded row: bf16[Dim], or i8[Dim], f32[Dim/32] scales
+// RowBytes is the size of one rounded row: bf16[Dim], f16[Dim], or i8[Dim], f32[Dim/32] scales
 // and i32[Dim/32] sums, padded to 64 bytes.
 func (p Round) RowBytes() int64 {
-	if p.To == BF16 {
+	if p.To == BF16 || p.To == F16 {
 		return up64(int64(p.Dim) * 2)
 	}
 	return up64(int64(p.Dim) + int64(p.Dim/32)*8)
@@ -333,7 +334,7 @@ func (p Round) RowBytes() int64 {
 // Validate implements Params.
 func (p Round) Validate() error {
 	c := &check{family: "round"}
-	c.that(p.To == BF16 || p.To == I8, "to %q, expected bf16 or i8", p.To)
+	c.that(p.To == BF16 || p.To == I8 || p.To == F16, "to %q, expected bf16, i8 or f16", p.To)
 	c.that(p.Dim > 0 && p.Dim%32 == 0, "dim %d, expected a multiple of 32", p.Dim)
 	return c.err()
 }

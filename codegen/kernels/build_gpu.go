@@ -1,0 +1,42 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/work"
+)
+
+// bodyGPU is the code of what has its own on a GPU.
+func bodyGPU(p work.Params) (kernel.Body, bool) {
+	main := func(f func(k *kernel.Kernel)) (kernel.Body, bool) {
+		return kernel.Body{Main: f}, true
+	}
+	switch p := p.(type) {
+	case work.Norm:
+		return main(func(k *kernel.Kernel) { normGPU(k, p) })
+	case work.Map:
+		return main(func(k *kernel.Kernel) { mapGPU(k, p) })
+	case work.Gather:
+		return main(func(k *kernel.Kernel) { gatherGPU(k, p) })
+	case work.TakeHeads:
+		return main(func(k *kernel.Kernel) { takeHeadsGPU(k, p) })
+	case work.MergeHeads:
+		return main(func(k *kernel.Kernel) { mergeHeadsGPU(k, p) })
+	case work.Slice:
+		return main(func(k *kernel.Kernel) { sliceGPU(k, p) })
+	case work.RopeTable:
+		return main(func(k *kernel.Kernel) { ropeTableGPU(k, p) })
+	case work.Rope:
+		return main(func(k *kernel.Kernel) { ropeGPU(k, p) })
+	case work.Reduce:
+		return main(func(k *kernel.Kernel) { reduceGPU(k, p) })
+	case work.Round:
+		if p.To != work.I8 {
+			return main(func(k *kernel.Kernel) { roundGPU(k, p) })
+		}
+	case work.KVStore:
+		return main(func(k *kernel.Kernel) { kvStoreGPU(k, p) })
+	case work.DecodeGPU:
+		return attentionDecodeGPU(p), true
+	}
+	return kernel.Body{}, false
+}
