@@ -15,14 +15,16 @@ type Dot uint8
 
 // The kinds of dot product: exact f32 products; operands rounded to bf16;
 // activations rounded to 8-bit integers in blocks of 32 along K (scale
-// max|x|/127, round half to even).
+// max|x|/127, round half to even); activations rounded to f16, as tensor cores
+// read them (weights of up to 11 significant bits are then exact).
 const (
 	DotF32 Dot = iota
 	DotBF16
 	DotI8
+	DotF16
 )
 
-var dotNames = []string{"f32", "bf16", "i8"}
+var dotNames = []string{"f32", "bf16", "i8", "f16"}
 
 // MarshalText returns the word used in text.
 func (d Dot) MarshalText() ([]byte, error) { return []byte(dotNames[d]), nil }

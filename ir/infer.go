@@ -198,7 +198,7 @@ func inferCast(c *inferCtx) types.Type {
 
 func inferRound(c *inferCtx) types.Type {
 	if c.attrs.(RoundAttrs).To == DotF32 {
-		c.failf("to is f32, expected bf16 or i8")
+		c.failf("to is f32, expected bf16, i8 or f16")
 	}
 	return c.float(0, 1)
 }

@@ -121,7 +121,7 @@ var ops = [numOps]OpInfo{
 		Doc: "x in another float type, rounded to nearest even."},
 
 	OpRound: {Name: "round", Args: "x", Attrs: RoundAttrs{}, Levels: Graph, infer: inferRound,
-		Doc: "x as a matmul with that dot rounds it: bf16, or i8 in blocks of 32 along the last axis. Rounding twice changes nothing."},
+		Doc: "x as a matmul with that dot rounds it: bf16, f16, or i8 in blocks of 32 along the last axis. Rounding twice changes nothing."},
 
 	OpRMSNorm: {Name: "rmsnorm", Args: "x g", Attrs: NormAttrs{}, Levels: Graph, infer: inferNorm,
 		Doc: "x / sqrt(mean(x^2) + eps) * (offset + g) over the last axis; the mean in f32."},

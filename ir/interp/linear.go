@@ -63,16 +63,20 @@ func prepare(dot ir.Dot, x *Tensor) *Tensor {
 	switch dot {
 	case ir.DotBF16:
 		return bf16(x)
+	case ir.DotF16:
+		return rounded(types.F16, x)
 	case ir.DotI8:
 		return blocks8(x)
 	}
 	return x
 }
 
-func bf16(t *Tensor) *Tensor {
+func bf16(t *Tensor) *Tensor { return rounded(types.BF16, t) }
+
+func rounded(d types.DType, t *Tensor) *Tensor {
 	y := t.like(t.Shape...)
 	for i, x := range t.Data {
-		y.Data[i] = Round(types.BF16, x)
+		y.Data[i] = Round(d, x)
 	}
 	return y
 }

@@ -41,9 +41,10 @@ type Target struct {
 	L1, L2      int // bytes of data cache a core may count on
 
 	// PTX
-	SM          string // "sm_80"
-	Warp        int    // lanes
-	SharedBytes int    // of a block
+	SM              string // "sm_80"
+	Warp            int    // lanes
+	SharedBytes     int    // of a block
+	Multiprocessors int    // of the architecture's usual device; a real one may have others
 }
 
 // Has says whether the target has a feature.
@@ -72,8 +73,8 @@ var needs = map[Feature]Feature{VNNI: AVX512, BF16: AVX512, AMXInt8: AVX512, AMX
 
 // ptx lists the GPU targets.
 var ptx = map[string]Target{
-	"sm_80":  {Name: "sm_80", Arch: PTX, SM: "sm_80", Warp: 32, SharedBytes: 163 << 10},
-	"sm_90a": {Name: "sm_90a", Arch: PTX, SM: "sm_90a", Warp: 32, SharedBytes: 227 << 10},
+	"sm_80":  {Name: "sm_80", Arch: PTX, SM: "sm_80", Warp: 32, SharedBytes: 163 << 10, Multiprocessors: 108},
+	"sm_90a": {Name: "sm_90a", Arch: PTX, SM: "sm_90a", Warp: 32, SharedBytes: 227 << 10, Multiprocessors: 132},
 }
 
 // Parse reads a target's name: "host", "x86-64-v3" with features joined by "+", or a GPU's.

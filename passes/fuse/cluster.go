@@ -4,11 +4,13 @@ import (
 	"slices"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/passes/lower"
 )
 
 // view is a Kernel-level Func with what fusion asks of it.
 type view struct {
+	t target.Target
 	m *ir.Module
 	f *ir.Func
 	// writer of a buffer; readers of a buffer, in order; returned buffers.
@@ -17,8 +19,8 @@ type view struct {
 	returned map[*ir.Value]bool
 }
 
-func newView(m *ir.Module, f *ir.Func) *view {
-	w := &view{m, f, map[*ir.Value]*ir.Value{}, map[*ir.Value][]*ir.Value{}, map[*ir.Value]bool{}}
+func newView(t target.Target, m *ir.Module, f *ir.Func) *view {
+	w := &view{t, m, f, map[*ir.Value]*ir.Value{}, map[*ir.Value][]*ir.Value{}, map[*ir.Value]bool{}}
 	for _, l := range f.Body {
 		for _, p := range l.Launch {
 			for _, d := range p.Dst {
@@ -134,7 +136,7 @@ func (w *view) readOutside(b *ir.Value, ls []*ir.Value) bool {
 func (w *view) try(ls []*ir.Value) (bool, error) {
 	ls = w.inOrder(ls)
 	p := w.merged(ls)
-	if _, err := lower.Match(w.m, w.f, p); err != nil {
+	if _, err := lower.Match(w.t, w.m, w.f, p); err != nil {
 		return false, err
 	}
 	last := ls[len(ls)-1]

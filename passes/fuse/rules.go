@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/passes"
 	"quire/passes/lower"
 )
@@ -12,7 +13,7 @@ import (
 var errCrosses = errors.New("a launch in between depends on the order")
 
 // RopeAppend fuses the q, k, v linear with what prepares heads for attention.
-func RopeAppend() passes.Pass {
+func RopeAppend(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "fuse.rope-append",
 		Doc: `The merged q, k, v linear takes bias, head norms, rotation and cache append.
@@ -24,19 +25,21 @@ adds a bias, norms heads, rotates or appends.
 	=>  launch -> %q, %kv { matmul, rope, rope, kv.append }`,
 		Requires: []passes.Prop{passes.Specialised},
 		Numerics: passes.Exact,
-		Run:      passes.OnFuncs(ir.Kernel, ropeAppend),
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return ropeAppend(c, t, m, f)
+		}),
 	}
 }
 
 // headOps may stand between the linear and the cache.
 var headOps = []ir.Op{ir.OpSlice, ir.OpAdd, ir.OpRMSNorm, ir.OpRope, ir.OpAppend}
 
-func ropeAppend(c *passes.Context, m *ir.Module, f *ir.Func) error {
+func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
 	for _, l := range slices.Clone(f.Body) {
 		if l.Op != ir.OpLaunch || !holds(l, ir.OpMatMul) {
 			continue
 		}
-		w := newView(m, f)
+		w := newView(t, m, f)
 		cluster := w.forward(l, headOps)
 		if !slices.ContainsFunc(cluster, func(x *ir.Value) bool { return holds(x, ir.OpAppend) }) {
 			continue
@@ -81,7 +84,7 @@ func within(l *ir.Value, ops []ir.Op) bool {
 }
 
 // Pointwise fuses chains of elementwise launches.
-func Pointwise() passes.Pass {
+func Pointwise(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "fuse.pointwise",
 		Doc: `An elementwise launch whose only reader is elementwise moves into it.
@@ -92,7 +95,7 @@ Invariants: exact.
 		Requires: []passes.Prop{passes.Specialised},
 		Numerics: passes.Exact,
 		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
-			return pairs(c, m, f, "fuse-pointwise", func(w *view, p, l *ir.Value) bool {
+			return pairs(c, t, m, f, "fuse-pointwise", func(w *view, p, l *ir.Value) bool {
 				return pointwise(p) && pointwise(l) && w.soleReader(p, l)
 			})
 		}),
@@ -120,7 +123,7 @@ func (w *view) soleReader(p, l *ir.Value) bool {
 
 // Epilogues fuses what follows a linear into it: bias, activation and product of
 // the gated feed-forward (SwiGLU, GeGLU), residual, softcap.
-func Epilogues() passes.Pass {
+func Epilogues(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "fuse.epilogues",
 		Doc: `Elementwise launches behind a linear move into it.
@@ -131,16 +134,18 @@ and softcap; an embedding's scale moves into the embedding likewise.
 	launch -> %gu { matmul }  launch -> %m { silu, mul }   =>   launch -> %m { matmul, silu, mul }`,
 		Requires: []passes.Prop{passes.Specialised},
 		Numerics: passes.Exact,
-		Run:      passes.OnFuncs(ir.Kernel, epilogues),
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return epilogues(c, t, m, f)
+		}),
 	}
 }
 
-func epilogues(c *passes.Context, m *ir.Module, f *ir.Func) error {
+func epilogues(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
 	for _, l := range slices.Clone(f.Body) {
 		if l.Op != ir.OpLaunch || !holds(l, ir.OpMatMul) && !holds(l, ir.OpEmbed) {
 			continue
 		}
-		w := newView(m, f)
+		w := newView(t, m, f)
 		cluster := w.closed(l)
 		for len(cluster) > 1 {
 			ok, err := w.try(cluster)
@@ -176,7 +181,7 @@ func (w *view) closed(l *ir.Value) []*ir.Value {
 }
 
 // Norms fuses rmsnorm with its neighbours.
-func Norms() passes.Pass {
+func Norms(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "fuse.norms",
 		Doc: `Norms join their neighbours.
@@ -191,22 +196,22 @@ Invariants: exact.
 		Sets:     []passes.Prop{passes.Fused},
 		Numerics: passes.Exact,
 		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
-			if err := pairs(c, m, f, "fuse-norm-gather", func(w *view, p, l *ir.Value) bool {
+			if err := pairs(c, t, m, f, "fuse-norm-gather", func(w *view, p, l *ir.Value) bool {
 				return within(p, []ir.Op{ir.OpGather}) && within(l, []ir.Op{ir.OpRMSNorm}) && w.soleReader(p, l)
 			}); err != nil {
 				return err
 			}
-			if err := pairs(c, m, f, "fuse-norm-add", func(w *view, p, l *ir.Value) bool {
+			if err := pairs(c, t, m, f, "fuse-norm-add", func(w *view, p, l *ir.Value) bool {
 				return within(p, []ir.Op{ir.OpRMSNorm}) && within(l, []ir.Op{ir.OpAdd}) && w.soleReader(p, l)
 			}); err != nil {
 				return err
 			}
-			if err := pairs(c, m, f, "fuse-round-linear", func(w *view, p, l *ir.Value) bool {
+			if err := pairs(c, t, m, f, "fuse-round-linear", func(w *view, p, l *ir.Value) bool {
 				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRound}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
 			}); err != nil {
 				return err
 			}
-			return pairs(c, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
+			return pairs(c, t, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
 				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRMSNorm}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
 			})
 		}),
@@ -215,11 +220,11 @@ Invariants: exact.
 
 // pairs merges producer and reader wherever the rule wants it, until nothing
 // changes; what has no kernel is recorded as a miss once.
-func pairs(c *passes.Context, m *ir.Module, f *ir.Func, rule string, want func(w *view, p, l *ir.Value) bool) error {
+func pairs(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func, rule string, want func(w *view, p, l *ir.Value) bool) error {
 	missed := map[*ir.Value]bool{}
 	for changed := true; changed; {
 		changed = false
-		w := newView(m, f)
+		w := newView(t, m, f)
 		for _, l := range slices.Clone(f.Body) {
 			if l.Op != ir.OpLaunch {
 				continue
@@ -232,7 +237,7 @@ func pairs(c *passes.Context, m *ir.Module, f *ir.Func, rule string, want func(w
 				if ok {
 					c.Count(rule)
 					changed = true
-					w = newView(m, f)
+					w = newView(t, m, f)
 					break
 				}
 				if !missed[l] {

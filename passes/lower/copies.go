@@ -4,12 +4,13 @@ import (
 	"slices"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/ir/types"
 	"quire/passes"
 )
 
 // CopySlices gives slices that no fused kernel reads in place a launch of their own.
-func CopySlices() passes.Pass {
+func CopySlices(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "lower.copy-slices",
 		Doc: `A slice in a body that no kernel computes becomes a launch that copies it.
@@ -20,7 +21,9 @@ better, so each copy is recorded as a miss with the reason why there is none.
 	launch -> %y { slice %x, rope }   =>   launch -> %s { slice %x }  launch -> %y { rope %s }`,
 		Requires: []passes.Prop{passes.Fused},
 		Numerics: passes.Exact,
-		Run:      passes.OnFuncs(ir.Kernel, copySlices),
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return copySlices(c, t, m, f)
+		}),
 	}
 }
 
@@ -32,11 +35,11 @@ type columns struct {
 
 const copyRule = "copy-slice"
 
-func copySlices(c *passes.Context, m *ir.Module, f *ir.Func) error {
+func copySlices(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
 	copied := map[columns]*ir.Value{} // readers share a copy
 	for _, l := range slices.Clone(f.Body) {
 		for _, p := range l.Launch {
-			_, err := Match(m, f, p)
+			_, err := Match(t, m, f, p)
 			if err == nil {
 				continue
 			}

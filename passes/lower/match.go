@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/ir/types"
 	"quire/ir/types/layout"
 	"quire/ir/work"
@@ -31,9 +32,11 @@ func (k Found) Args() ([]*ir.Value, error) {
 	return out, nil
 }
 
-// Match says which kernel computes a part's body in the Func f, or why none does.
-func Match(m *ir.Module, f *ir.Func, part *ir.Part) (Found, error) {
+// Match says which kernel of a target computes a part's body in the Func f, or why none
+// does. The zero Target is any CPU.
+func Match(t target.Target, m *ir.Module, f *ir.Func, part *ir.Part) (Found, error) {
 	b := newBody(m, f, part)
+	b.t = t
 	if b.unread() {
 		return Found{}, fmt.Errorf("a value of the body is neither read nor yielded")
 	}
@@ -81,12 +84,13 @@ type body struct {
 	m    *ir.Module
 	f    *ir.Func
 	part *ir.Part
+	t    target.Target
 	in   map[*ir.Value]bool // values of the body
 	uses map[*ir.Value]int  // reads within the body, yields included
 }
 
 func newBody(m *ir.Module, f *ir.Func, part *ir.Part) *body {
-	b := &body{m, f, part, map[*ir.Value]bool{}, map[*ir.Value]int{}}
+	b := &body{m: m, f: f, part: part, in: map[*ir.Value]bool{}, uses: map[*ir.Value]int{}}
 	for _, v := range part.Body {
 		b.in[v] = true
 		for _, a := range v.Args {
@@ -98,6 +102,8 @@ func newBody(m *ir.Module, f *ir.Func, part *ir.Part) *body {
 	}
 	return b
 }
+
+func (b *body) gpu() bool { return b.t.Arch == target.PTX }
 
 func (b *body) unread() bool {
 	for _, v := range b.part.Body {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -67,8 +68,23 @@ func matchAttention(b *body) (Found, error) {
 	if singleRows(b.f) {
 		p.Phase, p.Split = work.Decode, max(DecodeSplit, page)
 	}
-	return Found{p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}}, f32s(q, d)
+	k := Found{p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}}
+	if b.gpu() {
+		k.Kernel = onGPU(b.t, p)
+	}
+	return k, f32s(q, d)
 }
+
+// onGPU is attention by tensor cores: splits that fill the device, or blocks of rows.
+func onGPU(t target.Target, p work.Attention) work.Params {
+	if p.Phase == work.Decode {
+		return work.DecodeGPU{Attention: p, Blocks: BlocksPerSM * t.Multiprocessors}
+	}
+	return work.PrefillGPU{Attention: p}
+}
+
+// BlocksPerSM is how many items of decode attention a multiprocessor gets.
+const BlocksPerSM = 2
 
 func matchEmbed(b *body) (Found, error) {
 	e := b.first(ir.OpEmbed)

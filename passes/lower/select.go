@@ -5,11 +5,12 @@ import (
 	"fmt"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/passes"
 )
 
 // SelectKernels chooses a kernel for every part.
-func SelectKernels() passes.Pass {
+func SelectKernels(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "lower.select-kernels",
 		Doc: `Every part gets the kernel that computes its body, and its operands.
@@ -22,7 +23,9 @@ Weights get the layout that their kernels read.
 		Requires: []passes.Prop{passes.Specialised},
 		Sets:     []passes.Prop{passes.Selected},
 		Numerics: passes.Exact,
-		Run:      passes.OnFuncs(ir.Kernel, selectKernels),
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return selectKernels(c, t, m, f)
+		}),
 	}
 }
 
@@ -32,11 +35,11 @@ const (
 	Plain = "plain"
 )
 
-func selectKernels(c *passes.Context, m *ir.Module, f *ir.Func) error {
+func selectKernels(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
 	var errs []error
 	for _, v := range f.Body {
 		for _, p := range v.Launch {
-			k, err := Match(m, f, p)
+			k, err := Match(t, m, f, p)
 			if err == nil {
 				p.Kernel = k.Kernel
 				p.Args, err = k.Args()

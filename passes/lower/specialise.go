@@ -14,40 +14,6 @@ type Spec struct {
 	When []ir.Guard
 }
 
-// CPUSpecs are the specialisations for a CPU: one new token of one sequence; one
-// new token of each of several; anything else.
-func CPUSpecs() []Spec {
-	n, m, s, one := types.Sym("N"), types.Sym("M"), types.Sym("S"), types.Const(1)
-	return []Spec{
-		{"decode", []ir.Guard{{Lhs: n, Rhs: one}, {Lhs: m, Rhs: one}}},
-		{"batch", []ir.Guard{{Lhs: n, Rhs: s}}},
-		{"prefill", nil},
-	}
-}
-
-// one reports whether the guards fix a symbol to 1.
-func one(f *ir.Func, sym string) bool {
-	for _, g := range f.When {
-		if !g.AtMost && g.Lhs == types.Sym(sym) && g.Rhs == types.Const(1) {
-			return true
-		}
-	}
-	return false
-}
-
-// SingleRow reports whether a specialisation is for one new row.
-func SingleRow(f *ir.Func) bool { return one(f, "N") }
-
-// singleRows reports whether the guards say that every slot has one new row.
-func singleRows(f *ir.Func) bool {
-	for _, g := range f.When {
-		if !g.AtMost && g.Lhs == types.Sym("N") && (g.Rhs == types.Const(1) || g.Rhs == types.Sym("S")) {
-			return true
-		}
-	}
-	return false
-}
-
 // Specialise makes Kernel-level versions of @step.
 func Specialise(specs ...Spec) passes.Pass {
 	return passes.Pass{

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"quire/ir"
+	"quire/ir/target"
 	"quire/passes"
 	"quire/passes/awq"
 	"quire/passes/canon"
@@ -30,6 +31,8 @@ type Options struct {
 	// their ops yet: lower.select-kernels refuses them by name.
 	Duo   *duo.Options
 	Quest *quest.Options
+	// Target chooses specialisations and kernels; the zero Target is any CPU.
+	Target target.Target
 }
 
 // Standard is the compiler: read it top to bottom.
@@ -51,22 +54,25 @@ func Standard(o Options) passes.Pipeline {
 		p = append(p, quest.SelectPages(*o.Quest)) // after heads are split: streaming heads have no pages to select
 	}
 	return append(p,
-		lower.Specialise(lower.CPUSpecs()...), // the border: nothing approximates after it
-		fuse.RopeAppend(),                     // first: it wants the linear, its heads and the cache still apart
-		fuse.Epilogues(),                      // before pointwise: what a linear can take should not become a launch
-		fuse.Pointwise(),                      // what is left of elementwise chains
-		fuse.Norms(),                          // last fusion: a norm joins the finished linear
-		lower.CopySlices(),                    // what no cluster reads in place
-		lower.SelectKernels(),                 // clusters are final; a body without a kernel is an error
-		plan.Buffers(),                        // lifetimes are final only now
+		lower.Specialise(lower.Specs(o.Target)...), // the border: nothing approximates after it
+		fuse.RopeAppend(o.Target),                  // first: it wants the linear, its heads and the cache still apart
+		fuse.Epilogues(o.Target),                   // before pointwise: what a linear can take should not become a launch
+		fuse.Pointwise(o.Target),                   // what is left of elementwise chains
+		fuse.Norms(o.Target),                       // last fusion: a norm joins the finished linear
+		lower.CopySlices(o.Target),                 // what no cluster reads in place
+		lower.SelectKernels(o.Target),              // clusters are final; a body without a kernel is an error
+		plan.Buffers(),                             // lifetimes are final only now
 	)
 }
 
 // All returns every pass by itself, sorted by name, for tools that run one. Those
 // with options have their package's Defaults; duo's mask is then duo.Alternating.
-func All() []passes.Pass {
+func All() []passes.Pass { return For(target.Target{}) }
+
+// For returns every pass as All does, for a target.
+func For(t target.Target) []passes.Pass {
 	var out []passes.Pass
-	for _, p := range Standard(Options{Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults}) {
+	for _, p := range Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults}) {
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)
 		}
@@ -80,9 +86,9 @@ func All() []passes.Pass {
 	return out
 }
 
-// ByName returns the pass with that name.
-func ByName(name string) (passes.Pass, bool) {
-	for _, p := range All() {
+// ByName returns the pass with that name, for a target.
+func ByName(name string, t target.Target) (passes.Pass, bool) {
+	for _, p := range For(t) {
 		if p.Name == name {
 			return p, true
 		}

@@ -22,10 +22,10 @@ import (
 //	24  u64       bytes of the file
 //	32  32 bytes  sha256 of bytes 0 to 31 and of the header
 //	64  header    JSON: the Program, and the sections with their digests
-//	    sections  each at a multiple of 4096, zeros between: object, tokenizer, weights
+//	    sections  each at a multiple of 4096, zeros between: object, tokenizer, cubin, weights
 //
 // A section's digest is the sha256 of the sha256s of its pieces of 4 MiB, so that
-// several threads can check it. The weights section is optional; it holds each weight
+// several threads can check it. The last two sections are optional; weights holds each weight
 // as laid out, at a multiple of 64, so that a device can map it.
 const (
 	magic    = "QUIREPRG"
@@ -61,9 +61,20 @@ type section struct {
 	SHA256 string
 }
 
+// section finds a section by its name, or nil.
+func (h *header) section(name string) *section {
+	for i := range h.Sections {
+		if h.Sections[i].Name == name {
+			return &h.Sections[i]
+		}
+	}
+	return nil
+}
+
 const (
 	sectionObject    = "object"
 	sectionTokenizer = "tokenizer"
+	sectionCubin     = "cubin"
 	sectionWeights   = "weights"
 )
 
@@ -116,11 +127,14 @@ func syncDir(dir string) error {
 // sections, then the header that names what they came to.
 func writeTo(f *os.File, p *Program, packed func(i int) ([]byte, error)) error {
 	small := *p
-	small.Object, small.Tokenizer = nil, nil
+	small.Object, small.Cubin, small.Tokenizer = nil, nil, nil
 	h := header{Program: &small, Sections: []section{
 		{Name: sectionObject, Bytes: int64(len(p.Object))},
 		{Name: sectionTokenizer, Bytes: int64(len(p.Tokenizer))},
 	}}
+	if len(p.Cubin) > 0 {
+		h.Sections = append(h.Sections, section{Name: sectionCubin, Bytes: int64(len(p.Cubin))})
+	}
 	if packed != nil {
 		w := section{Name: sectionWeights}
 		for i := range p.Weights {
@@ -144,6 +158,8 @@ func writeTo(f *os.File, p *Program, packed func(i int) ([]byte, error)) error {
 			err = d.write(p.Object)
 		case sectionTokenizer:
 			err = d.write(p.Tokenizer)
+		case sectionCubin:
+			err = d.write(p.Cubin)
 		case sectionWeights:
 			err = writeWeights(d, p, packed)
 		}

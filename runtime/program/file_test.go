@@ -70,7 +70,10 @@ func write(t *testing.T, p *Program, packed func(int) ([]byte, error)) string {
 
 func TestRoundTrip(t *testing.T) {
 	p := sample()
-	for _, packed := range []bool{false, true} {
+	for _, packed := range []bool{false, true, true, false} {
+		if p.Cubin == nil && packed {
+			p.Cubin = bytes.Repeat([]byte("cubin"), 999)
+		}
 		var pack func(int) ([]byte, error)
 		if packed {
 			pack = packSample(p)

@@ -108,6 +108,8 @@ func (f *File) read() (err error) {
 			p.Object = bytes.Clone(b)
 		case sectionTokenizer:
 			p.Tokenizer = bytes.Clone(b)
+		case sectionCubin:
+			p.Cubin = bytes.Clone(b)
 		}
 	}
 	if len(p.Tokenizer) == 0 {
@@ -188,9 +190,14 @@ func readHeader(data []byte) (*header, int64, error) {
 // checkSections proves that the sections follow each other, with zeros between, to the
 // end of the file, and that each is what its digest says.
 func checkSections(data []byte, h *header, end int64) error {
-	want := []string{sectionObject, sectionTokenizer, sectionWeights}
-	if len(h.Sections) != 2 && len(h.Sections) != 3 {
-		return fmt.Errorf("%w: %d sections, expected 2 or 3", ErrCorrupt, len(h.Sections))
+	want := []string{sectionObject, sectionTokenizer}
+	for _, optional := range []string{sectionCubin, sectionWeights} {
+		if h.section(optional) != nil {
+			want = append(want, optional)
+		}
+	}
+	if len(h.Sections) != len(want) {
+		return fmt.Errorf("%w: %d sections, expected %d: %v", ErrCorrupt, len(h.Sections), len(want), want)
 	}
 	for i, s := range h.Sections {
 		at := align(end, pageSize)
@@ -243,13 +250,14 @@ func digest(data []byte) (string, error) {
 }
 
 func (f *File) findWeights(h *header) error {
-	if len(h.Sections) < 3 {
+	s := h.section(sectionWeights)
+	if s == nil {
 		if len(h.Packed) != 0 {
 			return fmt.Errorf("%w: %d packed weights without their section", ErrCorrupt, len(h.Packed))
 		}
 		return nil
 	}
-	s, p := h.Sections[2], h.Program
+	p := h.Program
 	if len(h.Packed) != len(p.Weights) {
 		return fmt.Errorf("%w: %d packed weights, expected %d", ErrCorrupt, len(h.Packed), len(p.Weights))
 	}

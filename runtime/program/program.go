@@ -32,8 +32,12 @@ type Program struct {
 	Tokenizer  json.RawMessage   // token.Data, absent for a model without one
 	Generation Generation
 
-	// Object is the machine code: an ELF shared object (CPU) or PTX text.
+	// Object is the machine code: an ELF shared object (CPU), or for a GPU the PTX text of one module
+	// whose entries take their kernel's operands in order, then the i64 number of items (work.GridOf).
 	Object []byte `json:"-"`
+	// Cubin is the same module assembled for Target, where ptxas was at hand; a device that
+	// it does not fit takes Object.
+	Cubin []byte `json:"-"`
 }
 
 // Generation holds a model's own defaults; nil means that the model says nothing.

@@ -25,6 +25,7 @@
 //	                          options of duo.split-heads and quest.select-pages, and that
 //	                          standard has them; absent: the package's Defaults. A mask has
 //	                          a row a layer: 1 retrieval, 0 streaming
+//	target=sm_90a             passes that choose kernels choose that machine's; absent: any CPU's
 //	not-idempotent            a second run may change the text again (say why in a comment)
 //
 // eval takes seed, func (default step) and steps (default 1).

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"quire/ir/target"
 	"quire/passes"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
@@ -13,20 +14,33 @@ import (
 
 // named returns the passes of a name, with the options that the directive gives.
 func (r *runCase) named(name string) passes.Pipeline {
-	duoOptions, questOptions := r.duo(), r.quest()
+	duoOptions, questOptions, t := r.duo(), r.quest(), r.target()
 	switch {
 	case name == "standard":
-		return pipeline.Standard(pipeline.Options{Duo: duoOptions, Quest: questOptions})
+		return pipeline.Standard(pipeline.Options{Duo: duoOptions, Quest: questOptions, Target: t})
 	case name == "duo.split-heads" && duoOptions != nil:
 		return passes.Pipeline{duo.SplitHeads(*duoOptions)}
 	case name == "quest.select-pages" && questOptions != nil:
 		return passes.Pipeline{quest.SelectPages(*questOptions)}
 	}
-	p, ok := pipeline.ByName(name)
+	p, ok := pipeline.ByName(name, t)
 	if !ok {
 		r.d.Fatalf(r.t, "unknown pass %s", name)
 	}
 	return passes.Pipeline{p}
+}
+
+// target reads target=sm_90a; without it, any CPU.
+func (r *runCase) target() target.Target {
+	arg, ok := r.d.Arg("target")
+	if !ok {
+		return target.Target{}
+	}
+	t, err := target.Parse(arg.SingleVal(r.t))
+	if err != nil {
+		r.d.Fatalf(r.t, "%v", err)
+	}
+	return t
 }
 
 // duo reads duo=(mask=10/01, sink=1, recent=2, chunk=4); nil without it.
