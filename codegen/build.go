@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Target target.Target
 	Tools  llc.Tools
+	Ptxas  *llc.Ptxas // nil: a GPU's driver assembles the Program
 	// Segments says where the rows of a weight (one that is not derived) come
 	// from.
 	Segments func(weight string) (program.Segment, error)
@@ -73,14 +74,14 @@ func (b *builder) kernelIndex(k work.Params) int {
 	i := len(b.p.Kernels)
 	b.kernel[key] = i
 	entry := program.Kernel{Symbol: fmt.Sprintf("k%02d_%s", i, k.Family()), Params: k}
-	if k.Group(work.Dims{N: 1, M: 1, S: 1, P: 1, C: 1}) > 0 {
+	if b.o.Target.Arch != target.PTX && k.Group(work.Dims{N: 1, M: 1, S: 1, P: 1, C: 1}) > 0 { // an entry for a GPU runs its Last itself
 		entry.Last = entry.Symbol + ".last"
 	}
 	b.p.Kernels = append(b.p.Kernels, entry)
 	return i
 }
 
-// object builds, compiles and links all kernels and the driver.
+// object builds, compiles and links all kernels, for a CPU with the driver.
 func (b *builder) object(ctx context.Context) error {
 	var names, texts []string
 	for _, k := range b.p.Kernels {
@@ -90,11 +91,13 @@ func (b *builder) object(ctx context.Context) error {
 		}
 		names, texts = append(names, k.Symbol), append(texts, text)
 	}
-	driver, err := kernels.DriverText(b.o.Target)
-	if err != nil {
-		return fmt.Errorf("codegen: driver: %w", err)
+	if b.o.Target.Arch == target.X86 {
+		driver, err := kernels.DriverText(b.o.Target)
+		if err != nil {
+			return fmt.Errorf("codegen: driver: %w", err)
+		}
+		names, texts = append(names, "quire_run"), append(texts, driver)
 	}
-	names, texts = append(names, "quire_run"), append(texts, driver)
 	if b.o.Emit != nil {
 		for i := range names {
 			if err := b.o.Emit(names[i], texts[i]); err != nil {
@@ -102,6 +105,24 @@ func (b *builder) object(ctx context.Context) error {
 			}
 		}
 	}
+	if b.o.Target.Arch == target.PTX {
+		return b.ptx(ctx, names, texts)
+	}
+	var err error
 	b.p.Object, err = b.o.Tools.Shared(ctx, b.o.Target, names, texts)
+	return err
+}
+
+// ptx makes one module of all kernels, assembled where there is an assembler.
+func (b *builder) ptx(ctx context.Context, names, texts []string) error {
+	text, err := b.o.Tools.Module(ctx, b.o.Target, names, texts)
+	if err != nil {
+		return err
+	}
+	b.p.Object = []byte(text)
+	if b.o.Ptxas == nil {
+		return nil
+	}
+	b.p.Cubin, err = b.o.Ptxas.Cubin(ctx, b.o.Tools.Cache, b.o.Target, text)
 	return err
 }

@@ -1,5 +1,6 @@
 // Package codegen turns a planned module into a Program: for each kernel, build its
-// LLVM IR, compile it, link; for each specialisation, write down its launches.
+// LLVM IR, compile it, link (for a GPU: join the PTX to one module, and assemble it
+// where NVIDIA's assembler is at hand); for each specialisation, write down its launches.
 //
 // Border law: imports quire/ir, quire/ir/work, quire/ir/target, quire/runtime/program and its own
 // rooms (kernel: the DSL; kernels: the bodies; llc: the LLVM tools). It imports no

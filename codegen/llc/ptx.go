@@ -2,6 +2,8 @@ package llc
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -65,6 +67,29 @@ var (
 	usageStack = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
 	usageRegs  = regexp.MustCompile(`Used (\d+) registers`)
 )
+
+// Cubin assembles as Assemble does, through a cache; a kernel that spills registers is an
+// error: its parameters ask for more than a multiprocessor has.
+func (p Ptxas) Cubin(ctx context.Context, c Cache, tgt target.Target, ptx string) ([]byte, error) {
+	release, err := exec.CommandContext(ctx, p.Path, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ptxas: %w", err)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "cubin\n%s\n%s\n%s", release, tgt.SM, ptx)
+	return c.get(hex.EncodeToString(h.Sum(nil))+".cubin", func() ([]byte, error) {
+		cubin, use, err := p.Assemble(ctx, tgt, ptx)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range use {
+			if u.SpillStores+u.SpillLoads > 0 {
+				return nil, fmt.Errorf("ptxas: kernel %s: %d bytes of spill stores, %d of loads with %d registers, expected none", u.Kernel, u.SpillStores, u.SpillLoads, u.Registers)
+			}
+		}
+		return cubin, nil
+	})
+}
 
 // Assemble makes a cubin and reports each kernel's registers and spills.
 func (p Ptxas) Assemble(ctx context.Context, tgt target.Target, ptx string) ([]byte, []Usage, error) {

@@ -50,8 +50,8 @@ func (o Options) complete() (Options, error) {
 			return o, err
 		}
 	}
-	if o.Target.Arch != target.X86 {
-		return o, fmt.Errorf("target %s: whole models for GPUs are not in this build, expected native or x86-64-v3", o.Target)
+	if o.Target.Arch == target.PTX && o.Frontend.KV == "" {
+		o.Frontend.KV = "f16" // what a GPU's attention reads
 	}
 	if o.CacheDir == "" {
 		o.CacheDir, err = DefaultCacheDir()
@@ -115,7 +115,7 @@ func (o Options) pipeline(ctx context.Context, m *frontends.Model) (*ir.Module, 
 	if err != nil {
 		return nil, nil, err
 	}
-	list, module := pipeline.Standard(pipeline.Options{Dot: o.Dot, Duo: duo}), m.Module
+	list, module := pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo}), m.Module
 	if o.From != "" {
 		var err error
 		if module, list, err = Resume(o.From, list); err != nil {
@@ -182,6 +182,9 @@ func (o Options) build(ctx context.Context, m *frontends.Model, module *ir.Modul
 			return nil, err
 		}
 		c.Tools.Cache.Dir = filepath.Join(o.CacheDir, "llc")
+		if a, err := llc.FindPtxas(); err == nil && o.Target.Arch == target.PTX {
+			c.Ptxas = &a
+		}
 	}
 	p, err := codegen.Build(ctx, module, c)
 	if err != nil {
