@@ -9,7 +9,7 @@ import (
 
 // Every encoding's row equals ggml's dequantisation, bit for bit.
 func TestEmbed(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		var ps []work.Params
 		for i, e := range layout.Encs() {
 			f, _ := layout.Of(e)

@@ -15,7 +15,7 @@ func TestHeads(t *testing.T) {
 		{Total: total, Dim: dim, List: []int{1, 2, 5}},
 	}
 	merge := work.MergeHeads{A: 3, B: 3, Dim: dim, List: []int{0, 3, 4, 1, 2, 5}}
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		l := open(t, tgt, take[0], merge)
 		x := random(t, n*total*dim, 1)
 		parts := make([][]float32, 2)

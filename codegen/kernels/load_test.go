@@ -18,14 +18,20 @@ import (
 	"quire/ir/work"
 )
 
-// A lib is a shared object in this process.
-type lib struct{ handle uintptr }
+// A lib is a shared object in this process, or a GPU's kernels to be simulated.
+type lib struct {
+	handle uintptr
+	gpu    *simulated
+}
 
 var findTools = sync.OnceValues(func() (llc.Tools, error) { return llc.Find(context.Background()) })
 
 // open compiles kernels for a target and loads them. Kernels are named k0, k1, ...
 func open(t testing.TB, tgt target.Target, ps ...work.Params) lib {
 	t.Helper()
+	if tgt.Arch == target.PTX {
+		return lib{gpu: simulate(t, tgt, ps...)}
+	}
 	tools, err := findTools()
 	if err != nil {
 		t.Skip(err)
@@ -61,7 +67,7 @@ func load(t testing.TB, so []byte) lib {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { purego.Dlclose(h) })
-	return lib{h}
+	return lib{handle: h}
 }
 
 func (l lib) sym(t testing.TB, name string) uintptr {
@@ -110,7 +116,8 @@ func alloc[T any](t testing.TB, n int) []T {
 	if size >= 4<<20 {
 		unix.Madvise(b, unix.MADV_HUGEPAGE) // refused is slower, not wrong
 	}
-	t.Cleanup(func() { unix.Munmap(b) })
+	allocs.add(b, n*int(unsafe.Sizeof(z)))
+	t.Cleanup(func() { allocs.remove(b); unix.Munmap(b) })
 	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)
 }
 
@@ -123,12 +130,13 @@ type launch struct {
 	args     []uintptr
 	d        work.Dims
 	scratch  []byte
+	gpu      func() // runs it simulated
 }
 
 // bind makes a launch of kernel k<i>; operands are bases by name.
 func (l lib) bind(t testing.TB, i int, p work.Params, d work.Dims, operands map[string]uintptr) *launch {
 	t.Helper()
-	la := &launch{fn: l.sym(t, fmt.Sprintf("k%d", i)), p: p, d: d, args: alloc[uintptr](t, len(p.Operands())), scratch: alloc[byte](t, int(p.Scratch())+64)}
+	la := &launch{p: p, d: d, args: alloc[uintptr](t, len(p.Operands())), scratch: alloc[byte](t, int(p.Scratch())+64)}
 	for j, o := range p.Operands() {
 		if v, ok := d.Value(o.Name); ok && o.Kind == work.Dim {
 			la.args[j] = uintptr(v)
@@ -143,6 +151,11 @@ func (l lib) bind(t testing.TB, i int, p work.Params, d work.Dims, operands map[
 		}
 		la.args[j] = a
 	}
+	if l.gpu != nil {
+		la.gpu = func() { l.gpu.run(t, i, la) }
+		return la
+	}
+	la.fn = l.sym(t, fmt.Sprintf("k%d", i))
 	if p.Group(d) > 0 {
 		la.last = l.sym(t, fmt.Sprintf("k%d.last", i))
 	}
@@ -150,6 +163,10 @@ func (l lib) bind(t testing.TB, i int, p work.Params, d work.Dims, operands map[
 }
 
 func (la *launch) run(chunk int64) {
+	if la.gpu != nil {
+		la.gpu()
+		return
+	}
 	n := la.p.Items(la.d)
 	binary.LittleEndian.PutUint64(la.scratch, math.MaxUint64) // as the driver does
 	for first := int64(0); first < n; first += chunk {

@@ -25,7 +25,7 @@ func TestFunctions(t *testing.T) {
 		}, -4, 30, 40},
 		{work.MapGELU, func(x float64) float64 { return x * 0.5 * math.Erfc(-x/math.Sqrt2) }, -5, 30, 60},
 	} {
-		for _, tgt := range targets(t) {
+		for _, tgt := range everywhere(t) {
 			const n, dim = 64, 333
 			p := work.Map{Dim: dim, Expr: []work.MapStep{{Op: work.MapIn}, {Op: c.op}}}
 			x, y := alloc[float32](t, n*dim), poison(alloc[float32](t, n*dim))
@@ -53,7 +53,7 @@ func TestFunctions(t *testing.T) {
 
 func TestFunctionEdges(t *testing.T) {
 	inf := float32(math.Inf(1))
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		for _, c := range []struct {
 			op      work.MapOp
 			x, want float32
@@ -82,7 +82,7 @@ func TestMapExpressions(t *testing.T) {
 	const n, dim = 3, 21
 	p := work.Map{Dim: dim, Expr: []work.MapStep{{Op: work.MapIn}, {Op: work.MapSiLU}, {Op: work.MapIn, Arg: 1}, {Op: work.MapMul},
 		{Op: work.MapVec, Arg: 2}, {Op: work.MapAdd}, {Op: work.MapScale, Value: 3}, {Op: work.MapSoftcap, Value: 5}, {Op: work.MapConst, Value: 2}, {Op: work.MapDiv}}}
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		a, b, v, y := random(t, n*dim, 1), random(t, n*dim, 1), random(t, dim, 1), poison(alloc[float32](t, n*dim))
 		open(t, tgt, p).bind(t, 0, p, work.Dims{N: n}, map[string]uintptr{"a0": addr(a), "a1": addr(b), "a2": addr(v), "y": addr(y)}).run(2)
 		want := make([]float64, n*dim)
@@ -103,7 +103,7 @@ func TestRopeTable(t *testing.T) {
 	}
 	p := work.RopeTable{RotaryDim: 64, Freq: freq, Scale: 1.5}
 	pos := []int32{0, 1, 2, 511, 8191, 131071, 1000000, 16777215}
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		in, cs := alloc[int32](t, len(pos)), poison(alloc[float32](t, len(pos)*64))
 		copy(in, pos)
 		open(t, tgt, p).bind(t, 0, p, work.Dims{N: int64(len(pos))}, map[string]uintptr{"pos": addr(in), "cs": addr(cs)}).run(3)

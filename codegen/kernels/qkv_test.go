@@ -194,7 +194,7 @@ func TestQKV(t *testing.T) {
 }
 
 func TestKVStoreAndRope(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		for _, enc := range []layout.Enc{layout.F32, layout.F16, layout.BF16} {
 			p := work.KVStore{KVHeads: 3, Dim: 32, CacheEnc: enc, Page: 16}
 			r := work.Rope{Heads: 3, Dim: 32, RotaryDim: 20, Style: work.Half}

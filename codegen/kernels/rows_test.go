@@ -55,7 +55,7 @@ func normRef(x, g []float32, eps, off float64) []float64 {
 }
 
 func TestNorm(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		for _, p := range []work.Norm{
 			{Dim: 576, RMS: work.RMSNorm{Eps: 1e-5}},
 			{Dim: 37, RMS: work.RMSNorm{Eps: 1e-6, Offset: 1}, Add: true},

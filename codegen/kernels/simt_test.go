@@ -1,0 +1,120 @@
+package kernels
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"quire/codegen/kernel"
+	"quire/codegen/simt"
+	"quire/ir/target"
+	"quire/ir/work"
+)
+
+// simulated are GPU kernels named k0, k1, ... that run on this processor.
+type simulated struct {
+	module *simt.Module
+	tgt    target.Target
+}
+
+func simulate(t testing.TB, tgt target.Target, ps ...work.Params) *simulated {
+	t.Helper()
+	m := kernel.NewModule(tgt).Trace()
+	for i, p := range ps {
+		if err := Define(m, fmt.Sprintf("k%d", i), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, err := simt.Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &simulated{x, tgt}
+}
+
+// run launches kernel k<i> once, every operand in bounds of its own.
+func (s *simulated) run(t testing.TB, i int, la *launch) {
+	t.Helper()
+	l := simt.Launch{Kernel: fmt.Sprintf("k%d", i), Warps: 4}
+	items := la.p.Items(la.d)
+	l.Blocks = int((items + 3) / 4)
+	buffers := map[uintptr]*simt.Buffer{}
+	for j, o := range la.p.Operands() {
+		if o.Kind == work.Dim {
+			l.Args = append(l.Args, simt.Arg{Value: uint64(la.args[j])})
+			continue
+		}
+		mode := simt.Update
+		switch o.Mode {
+		case work.Read:
+			mode = simt.Input
+		case work.Write:
+			mode = simt.Output
+		}
+		b := buffers[la.args[j]]
+		if b == nil {
+			b = &simt.Buffer{Name: o.Name, Bytes: allocs.from(t, o.Name, la.args[j]), Mode: mode}
+			buffers[la.args[j]] = b
+		} else if b.Mode != mode {
+			b.Mode = simt.Update // an operand that becomes the result
+		}
+		l.Args = append(l.Args, simt.Arg{Buffer: b})
+	}
+	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
+	if err := s.module.Launch(l); err != nil {
+		t.Fatalf("%s %s: %v", s.tgt, la.p.Key(), err)
+	}
+}
+
+// gpus are the targets whose kernels are simulated: the instructions are the same on
+// sm_80 and what is newer, but for those of compute capability 9.0.
+func gpus(t testing.TB) []target.Target {
+	t.Helper()
+	var out []target.Target
+	for _, name := range []string{"sm_80", "sm_90a"} {
+		x, err := target.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// everywhere are CPUs and simulated GPUs, for kernels with portable bodies.
+func everywhere(t testing.TB) []target.Target { return append(targets(t), gpus(t)[:1]...) }
+
+// allocs knows what alloc gave away.
+var allocs = segments{at: map[uintptr][]byte{}}
+
+type segments struct {
+	mu sync.Mutex
+	at map[uintptr][]byte
+}
+
+func (s *segments) add(b []byte, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at[uintptr(unsafe.Pointer(&b[0]))] = b[:n]
+}
+
+func (s *segments) remove(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.at, uintptr(unsafe.Pointer(&b[0])))
+}
+
+// from is the memory from an address to the end of its segment.
+func (s *segments) from(t testing.TB, name string, a uintptr) []byte {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for base, b := range s.at {
+		if a >= base && a < base+uintptr(len(b)) {
+			return b[a-base:]
+		}
+	}
+	t.Fatalf("operand %s is at %#x, which alloc did not give", name, a)
+	return nil
+}

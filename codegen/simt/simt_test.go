@@ -1,0 +1,279 @@
+package simt
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"quire/codegen/kernel"
+	"quire/ir/target"
+)
+
+type (
+	kern = *kernel.Kernel
+	i64  = kernel.I64
+	f32s = kernel.Ptr[kernel.F32]
+)
+
+// run is a launch of a kernel with operands x (input), y (update) and z (output).
+type run struct {
+	blocks, warps, shared int
+	x, y, z               []float32
+}
+
+var operands = []kernel.Operand{{Name: "x"}, {Name: "y"}, {Name: "z"}}
+
+func define(t *testing.T, main func(k kern)) *Module {
+	t.Helper()
+	sm, err := target.Parse("sm_90a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := kernel.NewModule(sm).Trace()
+	m.Define("k", operands, kernel.Body{Main: main})
+	x, err := Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func bytesOf(x []float32) []byte {
+	b := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	return b
+}
+
+func floatsOf(b []byte) []float32 {
+	x := make([]float32, len(b)/4)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return x
+}
+
+// launch runs every warp with an item of its own and copies y and z back.
+func (r *run) launch(m *Module) error {
+	x := &Buffer{Name: "x", Bytes: bytesOf(r.x)}
+	y := &Buffer{Name: "y", Bytes: bytesOf(r.y), Mode: Update}
+	z := &Buffer{Name: "z", Bytes: bytesOf(r.z), Mode: Output}
+	err := m.Launch(Launch{Kernel: "k", Blocks: r.blocks, Warps: r.warps, Shared: r.shared, Limit: 1e6,
+		Args: []Arg{{Buffer: x}, {Buffer: y}, {Buffer: z}, {Value: uint64(r.blocks * r.warps)}}})
+	r.y, r.z = floatsOf(y.Bytes), floatsOf(z.Bytes)
+	return err
+}
+
+func iota32(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(i)
+	}
+	return x
+}
+
+func arg(k kern, name string) f32s { return kernel.Arg[kernel.F32](k, name) }
+
+func shared(k kern, offset int64) f32s { return kernel.SharedAt[kernel.F32](k, offset) }
+
+// thread is the thread's number in its block.
+func thread(k kern) i64 { return k.GPU().Warp().Times(32).Add(k.GPU().Lane()) }
+
+// Every kind of bug, planted, is found, at the line that has it, and its cure is silent.
+func TestPlantedBugs(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		want         Kind
+		detail       string
+		run          run
+		buggy, cured func(k kern)
+	}{
+		{"beyond an operand", Bounds, "4 bytes at 128 of x, which has 128", run{blocks: 1, warps: 1, x: iota32(32), z: make([]float32, 32)},
+			func(k kern) {
+				l := k.GPU().Lane()
+				kernel.StoreF32(arg(k, "z").At(l), kernel.LoadF32(arg(k, "x").At(l.Plus(1))))
+			},
+			func(k kern) {
+				l := k.GPU().Lane()
+				kernel.StoreF32(arg(k, "z").At(l), kernel.LoadF32(arg(k, "x").At(l)))
+			}},
+		{"before an operand", Bounds, "4 bytes at -4 of x", run{blocks: 1, warps: 1, x: iota32(32), z: make([]float32, 32)},
+			func(k kern) { kernel.LoadF32(arg(k, "x").At(k.GPU().Lane().Plus(-1))) },
+			func(k kern) { kernel.LoadF32(arg(k, "x").Plus(-1).At(k.GPU().Lane().Plus(1))) }},
+		{"beyond shared memory", Bounds, "of shared memory, which has 128", run{blocks: 1, warps: 1, shared: 128},
+			func(k kern) { kernel.StoreF32(shared(k, 4).At(k.GPU().Lane()), k.Float(1)) },
+			func(k kern) { kernel.StoreF32(shared(k, 0).At(k.GPU().Lane()), k.Float(1)) }},
+		{"misaligned", Misaligned, "16 bytes at 4 of x, expected a multiple of 16", run{blocks: 1, warps: 1, x: iota32(256)},
+			func(k kern) { kernel.LoadWords(arg(k, "x").At(k.GPU().Lane()), 4) },
+			func(k kern) { kernel.LoadWords(arg(k, "x").At(k.GPU().Lane().Times(4)), 4) }},
+		{"write of an input", ReadOnly, "of x", run{blocks: 1, warps: 1, x: iota32(32), y: iota32(32)},
+			func(k kern) { kernel.StoreF32(arg(k, "x").At(k.GPU().Lane()), k.Float(1)) },
+			func(k kern) { kernel.StoreF32(arg(k, "y").At(k.GPU().Lane()), k.Float(1)) }},
+		{"read of an output", Unwritten, "byte 0 of z", run{blocks: 1, warps: 1, z: iota32(32)},
+			func(k kern) {
+				z := arg(k, "z").At(k.GPU().Lane())
+				kernel.StoreF32(z, kernel.LoadF32(z))
+			},
+			func(k kern) {
+				z := arg(k, "z").At(k.GPU().Lane())
+				kernel.StoreF32(z, k.Float(2))
+				kernel.StoreF32(z, kernel.LoadF32(z))
+			}},
+		{"read of unwritten shared memory", Unwritten, "of shared memory", run{blocks: 1, warps: 1, shared: 128},
+			func(k kern) { kernel.LoadF32(shared(k, 0).At(k.GPU().Lane())) },
+			func(k kern) {
+				p := shared(k, 0).At(k.GPU().Lane())
+				kernel.StoreF32(p, k.Float(1))
+				kernel.LoadF32(p)
+			}},
+		{"race in shared memory", Race, "nothing orders the two", run{blocks: 1, warps: 2, shared: 256, z: make([]float32, 64)},
+			func(k kern) { exchange(k, false) },
+			func(k kern) { exchange(k, true) }},
+		{"overwritten while read", Race, "nothing orders the two", run{blocks: 1, warps: 2, shared: 256, z: make([]float32, 64)},
+			func(k kern) { twice(k, false) },
+			func(k kern) { twice(k, true) }},
+		{"race inside a warp", Race, "lane", run{blocks: 1, warps: 1, shared: 128, z: make([]float32, 32)},
+			func(k kern) { neighbour(k, false) },
+			func(k kern) { neighbour(k, true) }},
+		{"two blocks write", Race, "wrote", run{blocks: 2, warps: 1, y: make([]float32, 64), z: make([]float32, 64)},
+			func(k kern) { kernel.StoreF32(arg(k, "y").At(k.GPU().Lane()), k.Item().F32()) },
+			func(k kern) {
+				kernel.StoreF32(arg(k, "y").At(k.Item().Times(32).Add(k.GPU().Lane())), k.Item().F32())
+			}},
+		{"a block reads what another writes", Race, "reads byte", run{blocks: 2, warps: 1, y: make([]float32, 64)},
+			func(k kern) {
+				y, l := arg(k, "y"), k.GPU().Lane()
+				kernel.StoreF32(y.At(k.Item().Times(32).Add(l)), k.Item().F32())
+				kernel.LoadF32(y.At(l))
+			},
+			func(k kern) {
+				y, l := arg(k, "y"), k.GPU().Lane()
+				kernel.StoreF32(y.At(k.Item().Times(32).Add(l)), k.Item().F32())
+				kernel.LoadF32(y.At(k.Item().Times(32).Add(l)))
+			}},
+		{"no fence before a counter", Race, "reads byte", run{blocks: 3, warps: 1, shared: 4, y: make([]float32, 97), z: make([]float32, 32)},
+			func(k kern) { lastArriver(k, false) },
+			func(k kern) { lastArriver(k, true) }},
+		{"a barrier some lanes skip", Divergence, "lanes 0000ffff", run{blocks: 1, warps: 1},
+			func(k kern) {
+				kernel.When(k, k.GPU().Lane().Lt(k.Int(16)), func() { k.GPU().Sync() })
+			},
+			func(k kern) { k.GPU().Sync() }},
+		{"a barrier a warp skips", Divergence, "ended: warps 1; at a barrier: warps 0 (barrier 0", run{blocks: 1, warps: 2},
+			func(k kern) {
+				kernel.When(k, k.GPU().Warp().Lt(k.Int(1)), func() { k.GPU().Sync() })
+			},
+			func(k kern) { k.GPU().Sync() }},
+		{"no end", Endless, "instructions ran", run{blocks: 1, warps: 1, y: make([]float32, 1)},
+			func(k kern) {
+				y := kernel.As[kernel.I32](arg(k, "y"))
+				kernel.While(k, nil, func([]kernel.Vec) (kernel.Bool, []kernel.Vec) {
+					return kernel.LoadI32(y).Eq(k.Int32(0)), nil
+				})
+			},
+			func(k kern) {
+				y := kernel.As[kernel.I32](arg(k, "y"))
+				kernel.While(k, nil, func([]kernel.Vec) (kernel.Bool, []kernel.Vec) {
+					return kernel.LoadI32(y).Eq(k.Int32(1)), nil
+				})
+			}},
+		{"shuffle of lanes that left", Misuse, "shuffle among lanes ffffffff", run{blocks: 1, warps: 1},
+			func(k kern) {
+				kernel.When(k, k.GPU().Lane().Lt(k.Int(16)), func() { k.GPU().Xor(k.Float(1), 1) })
+			},
+			func(k kern) { k.GPU().Xor(k.Float(1), 1) }},
+		{"division by zero", Misuse, "division by zero", run{blocks: 1, warps: 1},
+			func(k kern) { k.Int(1).Div(k.GPU().Lane()) },
+			func(k kern) { k.Int(1).Div(k.GPU().Lane().Plus(1)) }},
+		{"copy read before its wait", InFlight, "reads byte", run{blocks: 1, warps: 1, x: iota32(128), shared: 512},
+			func(k kern) { copied(k, 1) },
+			func(k kern) { copied(k, 0) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := c.run
+			err := r.launch(define(t, c.buggy))
+			var e *Error
+			if !errors.As(err, &e) || e.Kind != c.want || !strings.Contains(e.Detail, c.detail) {
+				t.Fatalf("error %v, expected %s with %q", err, c.want, c.detail)
+			}
+			if !strings.HasPrefix(e.Line, "simt_test.go:") {
+				t.Errorf("error %v, expected a line of simt_test.go", err)
+			}
+			r = c.run
+			if err := r.launch(define(t, c.cured)); err != nil {
+				t.Errorf("cured: %v", err)
+			}
+		})
+	}
+}
+
+// exchange reads what a thread of the other warp wrote.
+func exchange(k kern, sync bool) {
+	i := thread(k)
+	kernel.StoreF32(shared(k, 0).At(i), k.Float(0))
+	k.GPU().Sync()
+	kernel.StoreF32(shared(k, 0).At(i), i.F32())
+	if sync {
+		k.GPU().Sync()
+	}
+	kernel.StoreF32(arg(k, "z").At(i), kernel.LoadF32(shared(k, 0).At(k.Int(63).Sub(i))))
+}
+
+// twice uses the same shared memory for two exchanges.
+func twice(k kern, sync bool) {
+	i := thread(k)
+	for n := range 2 {
+		kernel.StoreF32(shared(k, 0).At(i), i.F32())
+		k.GPU().Sync()
+		kernel.StoreF32(arg(k, "z").At(i), kernel.LoadF32(shared(k, 0).At(k.Int(63).Sub(i))))
+		if n == 0 && sync {
+			k.GPU().Sync()
+		}
+	}
+}
+
+func neighbour(k kern, sync bool) {
+	i := k.GPU().Lane()
+	kernel.StoreF32(shared(k, 0).At(i), i.F32())
+	if sync {
+		k.GPU().SyncWarp()
+	}
+	kernel.StoreF32(arg(k, "z").At(i), kernel.LoadF32(shared(k, 0).At(k.Int(31).Sub(i))))
+}
+
+// lastArriver sums what three blocks wrote, in whichever comes last.
+func lastArriver(k kern, fence bool) {
+	y, l, g := arg(k, "y"), k.GPU().Lane(), k.GPU()
+	kernel.StoreF32(y.At(k.Item().Times(32).Add(l)), k.Item().F32())
+	if fence {
+		g.Fence()
+	}
+	g.Sync()
+	kernel.When(k, l.Eq(k.Int(0)), func() {
+		kernel.StoreI32(kernel.As[kernel.I32](shared(k, 0)), g.Arrive(kernel.As[kernel.I32](y.Plus(96)), k.Int32(2)))
+		if fence {
+			g.Fence()
+		}
+	})
+	g.Sync()
+	kernel.When(k, kernel.LoadI32(kernel.As[kernel.I32](shared(k, 0))).Eq(k.Int32(2)), func() {
+		sum := k.Float(0)
+		for b := range 3 {
+			sum = sum.Add(kernel.LoadF32(y.Plus(int64(32 * b)).At(l)))
+		}
+		kernel.StoreF32(arg(k, "z").At(l), sum)
+	})
+}
+
+// copied waits until at most so many copies are under way.
+func copied(k kern, left int) {
+	g, l := k.GPU(), k.GPU().Lane()
+	to := shared(k, 0).At(l.Times(4))
+	kernel.CopyAsync(g, kernel.Address(to), arg(k, "x").At(l.Times(4)))
+	g.Commit()
+	g.WaitCopies(left)
+	kernel.LoadF32(to)
+}
