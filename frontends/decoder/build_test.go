@@ -165,7 +165,7 @@ func TestBuildNeedsEveryWeight(t *testing.T) {
 	if _, err := RandomBindings(c, 1, Encodings{KindMLP: "q4_0"}); err == nil || !strings.Contains(err.Error(), "rows of 8 elements, expected a multiple of q4_0's block of 32") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := RandomBindings(c, 1, Encodings{KindMLP: "q4g8"}); err == nil {
-		t.Error("grouped integers: no error")
+	if b, err := RandomBindings(c, 1, Encodings{KindMLP: "q4g8"}); err != nil || b["model.layers.0.mlp.up_proj"].Enc != "q4g8" {
+		t.Errorf("grouped integers: error %v", err)
 	}
 }

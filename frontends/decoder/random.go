@@ -30,8 +30,8 @@ func RandomBindings(c Config, seed int64, enc Encodings) (Bindings, error) {
 			b.Enc = enc[n.Kind]
 		}
 		e, ok := block.Lookup(b.Enc)
-		if !ok || e.Group > 0 {
-			return nil, &FieldError{"quantisation." + string(n.Kind), fmt.Sprintf("%q for %s, expected one of %v", b.Enc, n.Kind, block.Names())}
+		if !ok {
+			return nil, &FieldError{"quantisation." + string(n.Kind), fmt.Sprintf("%q for %s, expected one of %v, or integers in groups such as q4g128", b.Enc, n.Kind, block.Names())}
 		}
 		if _, err := e.RowBytes(b.Cols); err != nil {
 			return nil, &FieldError{"quantisation." + string(n.Kind), fmt.Sprintf("%s: rows of %d elements, expected a multiple of %s's block of %d", n.Name, n.Cols, b.Enc, e.Block)}

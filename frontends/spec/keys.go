@@ -92,7 +92,7 @@ func Keys() []Key {
 		textKey("weights", "random ones", "A GGUF file or a Hugging Face directory, relative to the spec.", func(s *Spec) *string { return &s.Weights }),
 		{Path: "seed", Type: "whole number", Default: "0, or --seed", Doc: "Of random weights.", set: setSeed},
 		{Path: "quantisation", Type: "an encoding, or a mapping", Default: "f32",
-			Doc: "How random weights are held: " + strings.Join(block.Names(), " ") + ".", group: true, set: func(p *parser, v *node) { p.encoding(v, encodingKinds...) }},
+			Doc: "How random weights are held: " + strings.Join(block.Names(), " ") + ", or integers in groups of a row with a scale and a zero, such as q4g128.", group: true, set: func(p *parser, v *node) { p.encoding(v, encodingKinds...) }},
 		encodingKey(decoder.KindEmbed, "The embedding table."),
 		encodingKey(decoder.KindAttn, "q, k, v and the output of attention."),
 		encodingKey(decoder.KindMLP, "gate, up and down."),

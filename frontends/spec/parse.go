@@ -220,12 +220,12 @@ func (p *parser) number(path string, v *node) (float64, bool) {
 
 func (p *parser) encoding(v *node, kinds ...decoder.Kind) {
 	e, ok := block.Lookup(v.text)
-	if !ok || e.Group > 0 {
+	if !ok {
 		path := "quantisation"
 		if len(kinds) == 1 {
 			path += "." + string(kinds[0])
 		}
-		p.errorf(path, "%s, expected one of %s", v.show(), strings.Join(block.Names(), " "))
+		p.errorf(path, "%s, expected one of %s, or integers in groups of a row such as q4g128", v.show(), strings.Join(block.Names(), " "))
 		return
 	}
 	for _, k := range kinds {

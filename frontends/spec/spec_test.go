@@ -184,7 +184,7 @@ func TestBadSpecs(t *testing.T) {
 		{tiny + "window: 8\nwindow_layers: [999999999]\n", "layer 999999999, expected one of the model's"},
 		{tiny + "window: 8\nwindow_layers: {full_every: 0}\n", "window_layers: 0, expected 1 or more"},
 		{tiny + "quantisation: q9_0\n", "m.yaml:10:15: quantisation: q9_0, expected one of f32 f16"},
-		{tiny + "quantisation: {mlp: q4g128}\n", "quantisation.mlp: q4g128, expected one of"},
+		{tiny + "quantisation: {mlp: q5g128}\n", "quantisation.mlp: q5g128, expected one of"},
 		{tiny + "quantisation: {attn: q4_k}\n", "m.yaml:10:22: quantisation.attn: model.layers.0.self_attn.q_proj: rows of 64 elements, expected a multiple of q4_k's block of 256"},
 		{tiny + "quantisation: q4_0\nweights: x.gguf\n", "m.yaml:10:15: quantisation: beside weights"},
 		{"weights: x.gguf\nhidden: 64\n", "m.yaml:2:9: hidden: given without family"},

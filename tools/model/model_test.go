@@ -151,14 +151,3 @@ func TestPlan(t *testing.T) {
 		t.Errorf("plan is %+v, expected %+v", got, want)
 	}
 }
-
-func TestRefusesGPU(t *testing.T) {
-	gpu, err := target.Parse("sm_90a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = model.Compile(t.Context(), model.Ref{Kind: model.Directory, Path: file}, model.Options{Target: gpu})
-	if err == nil || !strings.Contains(err.Error(), "sm_90a") {
-		t.Errorf("compiling for sm_90a: %v, expected an error that names it", err)
-	}
-}

@@ -1,12 +1,16 @@
 package model
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"quire/frontends/spec"
 )
 
 // Kind says what a MODEL argument turned out to be.
@@ -24,6 +28,23 @@ const (
 type Ref struct {
 	Kind Kind
 	Path string
+}
+
+// example finds a spec that comes with the compiler, by the name of its file, and writes it
+// where other readers of specs find it.
+func example(name, cacheDir string) (Ref, error) {
+	text, err := fs.ReadFile(spec.Examples(), name)
+	if err != nil {
+		return Ref{}, &MissingError{Model: name}
+	}
+	path := filepath.Join(cacheDir, "specs", name)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return Ref{Spec, path}, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return Ref{}, err
+	}
+	return Ref{Spec, path}, os.WriteFile(path, text, 0o644)
 }
 
 // DefaultCacheDir is where models and programs are kept: QUIRE_CACHE_DIR, else quire in the user's cache folder.
@@ -55,13 +76,14 @@ func (e *MissingError) Error() string {
 // Names lists the short names of models, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(known)) }
 
-// Resolve finds out what MODEL is. A file wins over a short name.
+// Resolve finds out what MODEL is. A file wins over a short name, and over a spec that comes
+// with the compiler.
 func Resolve(model, cacheDir string) (Ref, error) {
 	info, err := os.Stat(model)
 	if err != nil {
 		k, ok := known[model]
 		if !ok {
-			return Ref{}, &MissingError{Model: model}
+			return example(model, cacheDir)
 		}
 		path := k.path(cacheDir)
 		if _, err := os.Stat(path); err != nil {
