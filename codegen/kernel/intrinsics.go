@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"maps"
 	"math"
 
 	"github.com/llir/llvm/ir"
@@ -22,6 +23,9 @@ type intrinsic struct {
 	cons     string         // constraints
 	doc      string
 	means    Meaning // PTX rows: what it does, for quire/codegen/simt
+
+	pure   bool // assembly whose result depends on its arguments alone; other assembly stays where it is
+	hopper bool // needs compute capability 9.0
 }
 
 var intrinsics = map[string]intrinsic{
@@ -75,6 +79,13 @@ var intrinsics = map[string]intrinsic{
 	"cp.wait":        {arch: target.PTX, asm: "cp.async.wait_group $0;", cons: "n,~{memory}", doc: "until at most n groups are under way", means: func(c *Call) { c.WaitCopies(c.Lanes, int(c.uniform(0))) }},
 }
 
+// rows is the whole table.
+var rows = func() map[string]intrinsic {
+	all := maps.Clone(intrinsics)
+	maps.Copy(all, ptxRows)
+	return all
+}()
+
 // call calls an intrinsic whose name is overloaded by its result.
 func (k *Kernel) call(name string, result types.Type, args ...value.Value) value.Value {
 	return k.callAs(name, result, []types.Type{result}, args...)
@@ -82,7 +93,7 @@ func (k *Kernel) call(name string, result types.Type, args ...value.Value) value
 
 // callAs calls an intrinsic, declaring it at first use.
 func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args ...value.Value) value.Value {
-	row, ok := intrinsics[name]
+	row, ok := rows[name]
 	if !ok {
 		panic("BUG: kernel: intrinsic " + name + " is not in the table")
 	}
@@ -94,13 +105,17 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 		k.Errorf("%s: needs %s, the target is %s", name, row.needs, k.m.target)
 		return literal{result, "poison"}
 	}
+	if row.hopper && !k.m.Waits() {
+		k.Errorf("%s: needs sm_90, the target is %s", name, k.m.target)
+		return literal{result, "poison"}
+	}
 	if row.asm != "" {
 		ts := make([]types.Type, len(args))
 		for i, a := range args {
 			ts[i] = a.Type()
 		}
 		a := ir.NewInlineAsm(ptrTo(types.NewFunc(result, ts...), Generic), row.asm, row.cons)
-		a.SideEffect = true
+		a.SideEffect = !row.pure
 		c := k.b.NewCall(a, args...)
 		if k.m.target.Arch == target.PTX {
 			c.FuncAttrs = append(c.FuncAttrs, enum.FuncAttrConvergent)

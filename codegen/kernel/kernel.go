@@ -16,6 +16,7 @@ type phase int
 
 const (
 	entry phase = iota
+	early
 	prep
 	mainPhase
 	lastPhase
@@ -36,6 +37,10 @@ type Kernel struct {
 	args    map[string]argument
 	scratch value.Value
 	item    *I64
+	grid    Grid // of a GPU's driver, with the number of items, the distance of a block's items, and how many it finished
+	items   I64
+	stride  I64
+	turn    I64
 	phase   phase
 	width   int
 	blocks  int

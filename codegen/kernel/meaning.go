@@ -143,7 +143,7 @@ func (m *Module) IR() (*ir.Module, error) {
 // Means finds the row that a callee is made of: its name, and what it means on a GPU
 // (nil where the row does not say). An unknown callee has no name.
 func Means(callee value.Value) (string, Meaning) {
-	for name, row := range intrinsics {
+	for name, row := range rows {
 		if row.arch == target.X86 {
 			continue
 		}

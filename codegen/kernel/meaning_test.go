@@ -11,7 +11,7 @@ import (
 // sqrt), which quire/codegen/simt knows as it knows add.
 func TestEveryGPURowHasAMeaning(t *testing.T) {
 	generic := []string{"fma", "sqrt", "fabs", "nearbyint", "masked.load", "masked.store"}
-	for name, row := range intrinsics {
+	for name, row := range rows {
 		if row.arch != target.X86 && row.means == nil && !slices.Contains(generic, name) {
 			t.Errorf("intrinsic %s: no meaning", name)
 		}

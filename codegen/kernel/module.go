@@ -25,16 +25,21 @@ const (
 	prepared    = 0
 )
 
-// Body is a kernel over work items. Prep runs once a launch on each worker, before its
-// first item, and may fill the scratch (CPU only). Main runs for each item. Last, if any, runs once for each
-// group, after all of the group's items, wherever they ran.
+// Body is a kernel over work items. Prep runs once a launch on each worker (on a GPU, each
+// block), before its first item, and may fill the scratch (shared memory). Main runs for
+// each item. Last, if any, runs once for each group, after all of the group's items,
+// wherever they ran (CPU only: on a GPU, Main counts arrivals).
+//
+// Start and Early are for GPUs: they run before the launches that this one follows have
+// ended, and may read nothing but what was written at load (weights, vectors). Start runs
+// once on each block, Early before each item; their Go variables reach Main.
 type Body struct {
-	Prep func(k *Kernel)
-	Main func(k *Kernel)
-	Last func(k *Kernel)
-	// Warps is the number of warps of the block that takes an item together on a GPU; 0: a
-	// warp takes an item.
-	Warps int
+	Start func(k *Kernel)
+	Early func(k *Kernel)
+	Prep  func(k *Kernel)
+	Main  func(k *Kernel)
+	Last  func(k *Kernel)
+	Grid  Grid
 }
 
 // Module is one unit of machine code: kernels for one target.
@@ -44,12 +49,20 @@ type Module struct {
 	decls  map[string]*ir.Func
 	names  map[string]bool
 	errs   []error
+	late   bool
 }
+
+// shortPointers is LLVM 19's data layout of nvptx64 where pointers to shared memory have
+// 32 bits, as instructions take them; codegen/llc asks for it with -nvptx-short-ptr.
+const shortPointers = "e-p3:32:32-p4:32:32-p5:32:32-i64:64-i128:128-v16:16-v32:32-n16:32:64"
 
 // NewModule starts an empty module.
 func NewModule(t target.Target) *Module {
 	m := ir.NewModule()
 	m.TargetTriple = t.Triple()
+	if t.Arch == target.PTX {
+		m.DataLayout = shortPointers
+	}
 	return &Module{target: t, m: m, decls: map[string]*ir.Func{}, names: map[string]bool{}}
 }
 
@@ -63,7 +76,7 @@ func (m *Module) Target() target.Target { return m.target }
 //
 // whose scratch is 64 bytes longer than Scratch says (the driver's part: its first word is
 // -1 at the start of a launch), and for PTX an entry whose parameters are the operands in order, then the i64 number
-// of items; a warp takes an item.
+// of items, which blocks or warps take in turn (Grid).
 func (m *Module) Define(name string, ops []Operand, body Body) {
 	if m.names[name] {
 		m.errs = append(m.errs, fmt.Errorf("kernel %s: defined twice", name))
@@ -161,40 +174,5 @@ func (m *Module) cpuLast(name string, ops []Operand, body Body) {
 	k.phase = lastPhase
 	k.item = &I64{k, group}
 	body.Last(k)
-	k.b.NewRet(nil)
-}
-
-func (m *Module) ptxEntry(name string, ops []Operand, body Body) {
-	var params []*ir.Param
-	for _, o := range ops {
-		if o.Dim {
-			params = append(params, ir.NewParam(o.Name, types.I64))
-		} else {
-			params = append(params, ir.NewParam(o.Name, bytePtr(Global)))
-		}
-	}
-	items := ir.NewParam("items", types.I64)
-	f := m.newFunc(name, append(params, items)...)
-	f.CallingConv = enum.CallingConvPTXKernel
-	k := m.newKernel(name, f)
-	defer k.recover()
-	for i, o := range ops {
-		k.args[o.Name] = argument{v: params[i], dim: o.Dim, space: Global}
-	}
-	if body.Last != nil || body.Prep != nil {
-		k.Errorf("%s: Prep and Last need a CPU's driver", name)
-		return
-	}
-	k.phase = mainPhase
-	g := k.GPU()
-	item := g.Block()
-	if body.Warps == 0 {
-		item = item.Mul(g.BlockWarps()).Add(g.Warp())
-	}
-	If(k, item.Lt(I64{k, items}), nil, func() []Vec {
-		k.item = &item
-		body.Main(k)
-		return nil
-	}, nil)
 	k.b.NewRet(nil)
 }

@@ -55,6 +55,7 @@ func (k *Kernel) Int(x int64) I64      { return I64{k, intLit(types.I64, x)} }
 func (k *Kernel) Int32(x int32) I32    { return I32{k, intLit(types.I32, int64(x))} }
 func (k *Kernel) Bool(x bool) Bool     { return Bool{k, literal{types.I1, fmt.Sprint(x)}} }
 func (k *Kernel) Float(x float32) F32  { return F32{k, literal{types.Float, floatBits(float64(x))}} }
+func (k *Kernel) False() Bool          { return Bool{k, intLit(types.I1, 0)} }
 func (k *Kernel) Double(x float64) F64 { return F64{k, literal{types.Double, floatBits(x)}} }
 
 // Arithmetic of I64. Plus and Times take Go constants.
@@ -87,21 +88,24 @@ func (a I64) I32() I32 { return I32{a.k, a.k.b.NewTrunc(a.v, types.I32)} }
 func (a I64) F32() F32 { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
 
 // Arithmetic of I32.
-func (a I32) Add(b I32) I32   { return I32{a.k, a.k.b.NewAdd(a.v, b.v)} }
-func (a I32) Sub(b I32) I32   { return I32{a.k, a.k.b.NewSub(a.v, b.v)} }
-func (a I32) And(x int32) I32 { return I32{a.k, a.k.b.NewAnd(a.v, a.k.Int32(x).v)} }
-func (a I32) Or(b I32) I32    { return I32{a.k, a.k.b.NewOr(a.v, b.v)} }
-func (a I32) Xor(x int32) I32 { return I32{a.k, a.k.b.NewXor(a.v, a.k.Int32(x).v)} }
-func (a I32) Shl(n int32) I32 { return I32{a.k, a.k.b.NewShl(a.v, a.k.Int32(n).v)} }
-func (a I32) Shr(n int32) I32 { return I32{a.k, a.k.b.NewLShr(a.v, a.k.Int32(n).v)} }
-func (a I32) Eq(b I32) Bool   { return Bool{a.k, a.k.b.NewICmp(enum.IPredEQ, a.v, b.v)} }
-func (a I32) Lt(b I32) Bool   { return Bool{a.k, a.k.b.NewICmp(enum.IPredSLT, a.v, b.v)} }
-func (a I32) ShrBy(n I32) I32 { return I32{a.k, a.k.b.NewLShr(a.v, n.v)} }
-func (a I32) Mul(b I32) I32   { return I32{a.k, a.k.b.NewMul(a.v, b.v)} }
-func (a I32) I64() I64        { return I64{a.k, a.k.b.NewSExt(a.v, types.I64)} }
-func (a I32) F32() F32        { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
-func (a I32) Splat() VecI     { return VecI{a.k, a.k.splat(a.v)} }
-func (a I32) Bits() F32       { return F32{a.k, a.k.b.NewBitCast(a.v, types.Float)} }
+func (a I32) Add(b I32) I32     { return I32{a.k, a.k.b.NewAdd(a.v, b.v)} }
+func (a I32) Sub(b I32) I32     { return I32{a.k, a.k.b.NewSub(a.v, b.v)} }
+func (a I32) And(x int32) I32   { return I32{a.k, a.k.b.NewAnd(a.v, a.k.Int32(x).v)} }
+func (a I32) AndBits(b I32) I32 { return I32{a.k, a.k.b.NewAnd(a.v, b.v)} }
+func (a I32) Plus(x int32) I32  { return a.Add(a.k.Int32(x)) }
+func (a I32) Times(x int32) I32 { return a.Mul(a.k.Int32(x)) }
+func (a I32) Or(b I32) I32      { return I32{a.k, a.k.b.NewOr(a.v, b.v)} }
+func (a I32) Xor(x int32) I32   { return I32{a.k, a.k.b.NewXor(a.v, a.k.Int32(x).v)} }
+func (a I32) Shl(n int32) I32   { return I32{a.k, a.k.b.NewShl(a.v, a.k.Int32(n).v)} }
+func (a I32) Shr(n int32) I32   { return I32{a.k, a.k.b.NewLShr(a.v, a.k.Int32(n).v)} }
+func (a I32) Eq(b I32) Bool     { return Bool{a.k, a.k.b.NewICmp(enum.IPredEQ, a.v, b.v)} }
+func (a I32) Lt(b I32) Bool     { return Bool{a.k, a.k.b.NewICmp(enum.IPredSLT, a.v, b.v)} }
+func (a I32) ShrBy(n I32) I32   { return I32{a.k, a.k.b.NewLShr(a.v, n.v)} }
+func (a I32) Mul(b I32) I32     { return I32{a.k, a.k.b.NewMul(a.v, b.v)} }
+func (a I32) I64() I64          { return I64{a.k, a.k.b.NewSExt(a.v, types.I64)} }
+func (a I32) F32() F32          { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
+func (a I32) Splat() VecI       { return VecI{a.k, a.k.splat(a.v)} }
+func (a I32) Bits() F32         { return F32{a.k, a.k.b.NewBitCast(a.v, types.Float)} }
 func (a I32) SignExtend8() I32 { // the low byte as a signed number
 	return I32{a.k, a.k.b.NewSExt(a.k.b.NewTrunc(a.v, types.I8), types.I32)}
 }
@@ -114,6 +118,8 @@ func (a F32) Div(b F32) F32    { return F32{a.k, a.k.b.NewFDiv(a.v, b.v)} }
 func (a F32) FMA(b, c F32) F32 { return F32{a.k, a.k.call("fma", types.Float, a.v, b.v, c.v)} }
 func (a F32) Sqrt() F32        { return F32{a.k, a.k.call("sqrt", types.Float, a.v)} }
 func (a F32) Max(b F32) F32    { return Select(a.Gt(b), a, b) }
+func (a F32) Min(b F32) F32    { return Select(b.Gt(a), a, b) }
+func (a F32) Neg() F32         { return F32{a.k, a.k.b.NewFNeg(a.v)} }
 func (a F32) Gt(b F32) Bool    { return Bool{a.k, a.k.b.NewFCmp(enum.FPredOGT, a.v, b.v)} }
 func (a F32) Eq(b F32) Bool    { return Bool{a.k, a.k.b.NewFCmp(enum.FPredOEQ, a.v, b.v)} }
 func (a F32) Splat() Vec       { return Vec{a.k, a.k.splat(a.v)} }
@@ -133,6 +139,7 @@ func (a F64) Neg() F64         { return F64{a.k, a.k.b.NewFNeg(a.v)} }
 // Logic of Bool.
 func (a Bool) And(b Bool) Bool { return Bool{a.k, a.k.b.NewAnd(a.v, b.v)} }
 func (a Bool) Or(b Bool) Bool  { return Bool{a.k, a.k.b.NewOr(a.v, b.v)} }
+func (a Bool) Not() Bool       { return Bool{a.k, a.k.b.NewXor(a.v, intLit(types.I1, 1))} }
 
 // Select is a if c, else b.
 func Select[T Value](c Bool, a, b T) T {

@@ -21,8 +21,7 @@ import (
 // the items of the row's kv head: the last to arrive reads all partial results.
 func attentionDecodeGPU(p work.DecodeGPU) kernel.Body {
 	return kernel.Body{
-		Main:  func(k *kernel.Kernel) { decoderGPU{attnGPU: newAttnGPU(k, p.Attention), p: p}.item() },
-		Warps: decodeWarps,
+		Main: func(k *kernel.Kernel) { decoderGPU{attnGPU: newAttnGPU(k, p.Attention), p: p}.item() },
 	}
 }
 

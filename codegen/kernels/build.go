@@ -86,8 +86,8 @@ func Define(m *kernel.Module, name string, p work.Params) error {
 	for _, o := range p.Operands() {
 		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
 	}
-	if g := work.GridOf(p); m.Target().Arch == target.PTX && g.PerBlock == 1 {
-		b.Warps = g.Warps
+	if g := work.GridOf(p); m.Target().Arch == target.PTX {
+		b.Grid = kernel.Grid{Warps: g.Warps, Block: g.PerBlock == 1, Shared: g.Shared, Resident: g.Resident}
 	}
 	m.Define(name, ops, b)
 	return nil

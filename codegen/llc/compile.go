@@ -26,7 +26,7 @@ func optFlags(target.Target) []string {
 
 func llcFlags(t target.Target) []string {
 	if t.Arch == target.PTX {
-		return []string{"-O3", "-mtriple=" + t.Triple(), "-mcpu=" + t.SM, "-mattr=" + t.MAttr(), "-o", "-", "-"}
+		return []string{"-O3", "-mtriple=" + t.Triple(), "-mcpu=" + t.SM, "-mattr=" + t.MAttr(), "-nvptx-short-ptr", "-o", "-", "-"}
 	}
 	return []string{"-O3", "-mtriple=" + t.Triple(), "-mcpu=x86-64-v3", "-mattr=" + t.MAttr(),
 		"-relocation-model=pic", "-filetype=obj", "-fp-contract=off", "-o", "-", "-"}
