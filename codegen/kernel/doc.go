@@ -27,7 +27,7 @@
 // Border: this package alone builds llir modules; codegen/simt reads them, nobody else
 // imports llir. It knows machines, no kernel.
 //
-// Reading order: module.go, kernel.go, value.go, vec.go, ptr.go, control.go, lanes.go,
+// Reading order: module.go, entry.go, kernel.go, value.go, vec.go, ptr.go, control.go, lanes.go,
 // intrinsics.go, meaning.go, x86.go, gpu.go, driver.go;
 // trace.go keeps authors' lines; llir.go holds the library's quirks.
 package kernel
