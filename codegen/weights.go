@@ -45,12 +45,8 @@ func laidOut(w program.Weight, rows int) (int64, error) {
 	switch w.Layout {
 	case program.LayoutPlain:
 		return int64(rows) * 4, nil
-	case program.LayoutLanes:
-		f, err := layout.Of(layout.Enc(w.Elem))
-		if err != nil {
-			return 0, err
-		}
-		return int64(f.Size(rows, w.Cols)), nil
+	case program.LayoutLanes, program.LayoutFrag:
+		return layout.Bytes(w.Layout, layout.Enc(w.Elem), rows, w.Cols)
 	}
-	return 0, fmt.Errorf("layout %q, expected lanes or plain", w.Layout)
+	return 0, fmt.Errorf("layout %q, expected lanes, frag or plain", w.Layout)
 }

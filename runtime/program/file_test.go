@@ -238,7 +238,7 @@ func TestValidateArgs(t *testing.T) {
 		{func(p *Program) { p.Steps[0].Launch[3].For = []int{1} }, "serves result 1"},
 		{func(p *Program) { p.Steps[0].Results[0].Slot = 3 }, "slot 3, expected one of 3"},
 		{func(p *Program) { p.Caches[0].Table = 2 }, "table 2, expected one of 2"},
-		{func(p *Program) { p.Weights[0].Layout = "frag" }, `layout "frag"`},
+		{func(p *Program) { p.Weights[0].Layout = "tiles" }, `layout "tiles"`},
 		{func(p *Program) { p.Steps = nil }, "0 steps"},
 		{func(p *Program) { p.Kernels[0].Params = work.Embed{Enc: layout.F32, Vocab: 32, Dim: 16} }, "lanes f32 of 1024 bytes in rows of 16, the kernel reads lanes f32 of 2048 in rows of 16"},
 		{func(p *Program) { p.Kernels[0].Params = work.Embed{Enc: layout.F16, Vocab: 8, Dim: 16} }, "the kernel reads lanes f16"},

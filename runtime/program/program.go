@@ -140,12 +140,13 @@ type Cache struct {
 
 // Layouts of a weight in memory.
 const (
-	LayoutLanes = "lanes" // ir/types/layout
+	LayoutLanes = "lanes" // ir/types/layout: for a CPU's vector registers
+	LayoutFrag  = "frag"  // ir/types/layout: for a GPU's tensor cores
 	LayoutPlain = "plain" // f32 vector
 )
 
-// Weight is one operand in memory, made of segments (rows one after the other;
-// each padded by itself in the lanes layout).
+// Weight is one operand in memory, made of segments (rows one after the other; in the
+// lanes and frag layouts each padded by itself).
 type Weight struct {
 	Name     string
 	Layout   string

@@ -142,17 +142,10 @@ func (w *Weight) laid(rows int) (int64, error) {
 			return 0, fmt.Errorf("plain %q, expected f32", w.Elem)
 		}
 		return 4 * int64(rows) * int64(w.Cols), nil
-	case LayoutLanes:
-		f, err := layout.Of(layout.Enc(w.Elem))
-		if err != nil {
-			return 0, err
-		}
-		if w.Cols%f.Block != 0 {
-			return 0, fmt.Errorf("%d columns, expected a multiple of %s's block of %d", w.Cols, w.Elem, f.Block)
-		}
-		return int64(f.Size(rows, w.Cols)), nil
+	case LayoutLanes, LayoutFrag:
+		return layout.Bytes(w.Layout, layout.Enc(w.Elem), rows, w.Cols)
 	}
-	return 0, fmt.Errorf("layout %.64q, expected %s or %s", w.Layout, LayoutLanes, LayoutPlain)
+	return 0, fmt.Errorf("layout %.64q, expected %s, %s or %s", w.Layout, LayoutLanes, LayoutFrag, LayoutPlain)
 }
 
 // SegmentBytes is the size of segment i of the weight as laid out.
@@ -188,7 +181,7 @@ func (v validator) packed(w *Weight, s *Segment) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	if p.Cols != w.Cols || p.First < 0 || p.First > p.Rows-s.Rows || p.Encoding().Name != s.Elem || w.Layout != LayoutLanes {
+	if p.Cols != w.Cols || p.First < 0 || p.First > p.Rows-s.Rows || p.Encoding().Name != s.Elem || w.Layout == LayoutPlain {
 		return fmt.Errorf("rows %d to %d of %d x %d in %s, expected rows of %d in %s", p.First, p.First+s.Rows-1, p.Rows, p.Cols, p.Encoding().Name, w.Cols, s.Elem)
 	}
 	for r, a := range p.Parts {
@@ -297,28 +290,33 @@ func (v validator) launch(s *Step, l *Launch) error {
 func fits(p work.Params, w *Weight) error {
 	var enc layout.Enc
 	var rows []int
-	cols := 0
+	cols, want := 0, LayoutLanes
 	switch p := p.(type) {
 	case work.Linear:
 		enc, rows, cols = p.Enc, p.Rows, p.Cols
+	case work.GEMV:
+		enc, rows, cols, want = p.Enc, p.Rows, p.Cols, LayoutFrag
 	case work.Embed:
 		enc, rows, cols = p.Enc, []int{p.Vocab}, p.Dim
+		if w.Layout == LayoutFrag {
+			want = LayoutFrag // a GPU's
+		}
 	default:
 		return fmt.Errorf("%s takes no weight", p.Family())
-	}
-	f, err := layout.Of(enc)
-	if err != nil {
-		return err
 	}
 	size := int64(0)
 	for _, r := range rows {
 		if r > maxCount || cols > maxCount {
 			return fmt.Errorf("%d rows of %d", r, cols)
 		}
-		size += int64(f.Size(r, cols))
+		n, err := layout.Bytes(want, enc, r, cols)
+		if err != nil {
+			return err
+		}
+		size += n
 	}
-	if w.Layout != LayoutLanes || w.Elem != string(enc) || w.Cols != cols || w.Bytes != size {
-		return fmt.Errorf("%s %s of %d bytes in rows of %d, the kernel reads lanes %s of %d in rows of %d", w.Layout, w.Elem, w.Bytes, w.Cols, enc, size, cols)
+	if w.Layout != want || w.Elem != string(enc) || w.Cols != cols || w.Bytes != size {
+		return fmt.Errorf("%s %s of %d bytes in rows of %d, the kernel reads %s %s of %d in rows of %d", w.Layout, w.Elem, w.Bytes, w.Cols, want, enc, size, cols)
 	}
 	return nil
 }

@@ -231,6 +231,9 @@ func (s *Sources) fill(p piece, b *buffer) error {
 			return err
 		}
 	}
+	if p.w.Layout == program.LayoutFrag {
+		return layout.PackFrag(p.dst, layout.Enc(p.w.Elem), p.rows, p.w.Cols, raw)
+	}
 	return layout.Pack(p.dst, layout.Enc(p.w.Elem), p.rows, p.w.Cols, raw)
 }
 

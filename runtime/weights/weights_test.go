@@ -88,32 +88,40 @@ func fill(t *testing.T, p *program.Program, threads int) ([][]byte, error) {
 	return out, err
 }
 
-// Cut into pieces for many threads or one, a weight is what Pack makes of each segment.
-func TestLanes(t *testing.T) {
+// Cut into pieces for many threads or one, a weight is what its layout's packer makes of
+// each segment.
+func TestLayouts(t *testing.T) {
+	packers := map[string]func([]byte, layout.Enc, int, int, []byte) error{program.LayoutLanes: layout.Pack, program.LayoutFrag: layout.PackFrag}
 	for _, e := range layout.Encs() {
 		form, err := layout.Of(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &file{r: rand.New(rand.NewPCG(1, 2))}
-		cols := 2 * form.Block * max(1, 512/form.Block)
-		w := program.Weight{Name: "w", Layout: program.LayoutLanes, Elem: string(e), Cols: cols}
-		var want []byte
-		for _, rows := range []int{600, 16, 3} {
-			seg, raw := f.add(t, "t", string(e), rows, cols)
-			w.Segments = append(w.Segments, seg)
-			dst := make([]byte, form.Size(rows, cols))
-			if err := layout.Pack(dst, e, rows, cols, raw); err != nil {
-				t.Fatal(err)
+		for name, pack := range packers {
+			f := &file{r: rand.New(rand.NewPCG(1, 2))}
+			cols := 2 * form.Block * max(1, 512/form.Block)
+			w := program.Weight{Name: "w", Layout: name, Elem: string(e), Cols: cols}
+			var want []byte
+			for _, rows := range []int{600, 16, 3} {
+				seg, raw := f.add(t, "t", string(e), rows, cols)
+				w.Segments = append(w.Segments, seg)
+				n, err := layout.Bytes(name, e, rows, cols)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dst := make([]byte, n)
+				if err := pack(dst, e, rows, cols, raw); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, dst...)
 			}
-			want = append(want, dst...)
-		}
-		w.Bytes = int64(len(want))
-		p := f.save(t, w)
-		for _, threads := range []int{1, 5} {
-			got, err := fill(t, p, threads)
-			if err != nil || !bytes.Equal(got[0], want) {
-				t.Errorf("%s on %d threads: differs from Pack (%v)", e, threads, err)
+			w.Bytes = int64(len(want))
+			p := f.save(t, w)
+			for _, threads := range []int{1, 5} {
+				got, err := fill(t, p, threads)
+				if err != nil || !bytes.Equal(got[0], want) {
+					t.Errorf("%s %s on %d threads: differs from its packer (%v)", name, e, threads, err)
+				}
 			}
 		}
 	}

@@ -1,0 +1,134 @@
+package work
+
+import "quire/ir/types/layout"
+
+// GEMV is a Linear for few rows on a GPU: y^T = W x^T by tensor cores (mma.m16n8k16), the
+// weight in the frag layout as the 16-row operand, the rows of x (rounded to Dot, f16 or
+// bf16) as its columns, sums in float32. Tokens is One: x are floats and a Norm may come
+// first, but launches have any N up to Columns.
+//
+// An item is one tile of 16 rows, or two where they belong together: of gate and up, of
+// the halves of a head that rotate together, or neighbours of a long weight. A block's
+// warps share an item's columns.
+type GEMV struct {
+	Linear
+	Columns int // most rows of x: 1 or 8
+}
+
+// Family implements Params.
+func (p GEMV) Family() string { return "gemv" }
+
+// Key implements Params.
+func (p GEMV) Key() string { return key("gemv", "of", p.Linear.Key(), "columns", p.Columns) }
+
+// Validate implements Params.
+func (p GEMV) Validate() error {
+	c := &check{family: "gemv"}
+	c.that(p.Dot == F16 || p.Dot == BF16, "dot %q, expected f16 or bf16", p.Dot)
+	c.that(p.Tokens == One, "tokens %q, expected one", p.Tokens)
+	c.that(p.Columns == 1 || p.Columns == 8, "%d columns, expected 1 or 8", p.Columns)
+	c.frag(p.Linear)
+	if err := c.err(); err != nil {
+		return err
+	}
+	if g := p.Grid(); g.Shared > maxShared {
+		c.that(false, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
+		return c.err()
+	}
+	l := p.Linear
+	l.Dot = F32
+	return l.Validate()
+}
+
+// maxShared is what a block may have (CUDA C++ programming guide, compute capability 8.0).
+const maxShared = 163 << 10
+
+// frag says what a linear by tensor cores can be.
+func (c *check) frag(p Linear) {
+	f, err := layout.FragOf(p.Enc, p.Cols)
+	c.that(err == nil, "%v", err)
+	c.that(err != nil || p.Dot == F16 || f.Enc == layout.BF16, "dot bf16 of %s weights, expected bf16 ones", p.Enc)
+	c.that(err != nil || p.Dot == BF16 || f.Enc != layout.BF16, "dot f16 of bf16 weights, expected bf16")
+	if h := p.QKV; h != nil {
+		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
+		c.that(h.Style != Half || h.RotaryDim == h.Dim && h.Dim%32 == 0, "qkv: %d of %d dims rotate by halves, expected all of a multiple of 32", h.RotaryDim, h.Dim)
+		c.that(h.CacheEnc == layout.F16 || h.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", h.CacheEnc)
+	}
+}
+
+// Pairs is the number of tiles of an item.
+func (p GEMV) Pairs() int {
+	switch {
+	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half, p.Epilogue != QKV && p.Tiles() >= 1024:
+		return 2
+	}
+	return 1
+}
+
+// Items implements Params.
+func (p GEMV) Items(Dims) int64 { return ceil(int64(p.Tiles()), int64(p.Pairs())) }
+
+// Scratch implements Params.
+func (p GEMV) Scratch() int64 { return 0 }
+
+// GEMVPlan is how a block of a GEMV shares its work and its shared memory.
+type GEMVPlan struct {
+	Frag     layout.Frag
+	Warps    int   // of a block
+	Units    int   // of a row that a warp takes
+	Slots    int   // of a warp's ring
+	Turns    int   // items whose sums wait for one another
+	Row      int64 // bytes of a row of x
+	Group    int   // columns that share a scale, and so a sum of x
+	X        int64 // offsets: rows of x, sums of x, sums of the warps, rings, barriers
+	Sums     int64
+	Parts    int64
+	Ring     int64
+	Barriers int64
+	Bytes    int64
+}
+
+// Plan derives it.
+func (p GEMV) Plan() GEMVPlan {
+	f, err := layout.FragOf(p.Enc, p.Cols)
+	if err != nil {
+		return GEMVPlan{}
+	}
+	units := p.Cols / f.Unit
+	g := GEMVPlan{Frag: f, Warps: 1, Slots: 2, Group: f.Unit}
+	for w := 2; w <= 16; w++ {
+		if units%w == 0 {
+			g.Warps = w
+		}
+	}
+	g.Units = units / g.Warps
+	if f.Block > 1 {
+		g.Group = f.Sub
+	}
+	g.Row = int64(p.Cols) * 2
+	if p.Columns > 1 { // rows so far apart that the lanes' loads meet no bank twice
+		apart := map[int]int64{64: 16, 32: 64, 16: 32}[f.Span]
+		g.Row += (apart + 128 - g.Row%128) % 128
+	}
+	g.Sums = up16(int64(p.Columns) * g.Row)
+	g.Parts = g.Sums + up16(int64(p.Cols/g.Group)*int64(p.Columns)*4)
+	turn := int64(g.Warps * p.Pairs() * layout.Lanes * p.Columns * 4)
+	g.Turns = int(max(1, min(8, 16384/turn)))
+	g.Ring = g.Parts + max(int64(g.Turns)*turn, int64(g.Warps*p.Columns)*4)
+	g.Ring = (g.Ring + 127) &^ 127
+	g.Barriers = g.Ring + int64(g.Warps*g.Slots*f.UnitBytes())
+	g.Bytes = g.Barriers + up16(int64(g.Warps*g.Slots)*8)
+	return g
+}
+
+func up16(n int64) int64 { return (n + 15) &^ 15 }
+
+// Grid implements Gridded.
+func (p GEMV) Grid() Grid {
+	g := p.Plan()
+	resident := 2
+	if g.Bytes > maxShared/2 {
+		resident = 1
+	}
+	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: resident}
+}
