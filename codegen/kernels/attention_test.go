@@ -61,6 +61,16 @@ func unhalf(h uint16) float64 {
 
 // newKVStep fills a cache: pages in random order; all else, freed pages too, is NaN.
 func newKVStep(t testing.TB, p work.Attention, slots []slotRows) *kvStep {
+	return newKVStepAt(t, p, slots, func(pad, h, token, x int) int { return (h*pad+x)*p.Page + token })
+}
+
+// newKVStepGPU is newKVStep in a GPU's pages, whose keys lie as values do.
+func newKVStepGPU(t testing.TB, p work.Attention, slots []slotRows) *kvStep {
+	return newKVStepAt(t, p, slots, func(pad, h, token, x int) int { return (h*p.Page+token)*pad + x })
+}
+
+// newKVStepAt asks where a key's element lies in its page.
+func newKVStepAt(t testing.TB, p work.Attention, slots []slotRows, key func(pad, h, token, x int) int) *kvStep {
 	s := &kvStep{p: p, slots: slots}
 	for _, r := range slots {
 		s.d.N += int64(r.rows)
@@ -107,7 +117,7 @@ func newKVStep(t testing.TB, p work.Attention, slots []slotRows) *kvStep {
 					b := make([]byte, 4)
 					kd := encode(p.CacheEnc, b, kf)
 					if seen {
-						copy(s.cache[int(table[lp])*bytes+((h*pad+x)*p.Page+tok%p.Page)*size:][:size], b)
+						copy(s.cache[int(table[lp])*bytes+key(pad, h, tok%p.Page, x)*size:][:size], b)
 					}
 					vd := encode(p.CacheEnc, b, vf)
 					if seen {
@@ -165,11 +175,16 @@ func (s *kvStep) want(n, head int) []float64 {
 
 func (s *kvStep) check(t *testing.T, name string) {
 	t.Helper()
+	s.checkTo(t, name, 4e-6)
+}
+
+func (s *kvStep) checkTo(t *testing.T, name string, tol float64) {
+	t.Helper()
 	p := s.p
 	for n := range int(s.d.N) {
 		for head := range p.Heads {
 			close32(t, fmt.Sprintf("%s %s slots %v row %d head %d", name, p.Key(), s.slots, n, head),
-				s.o[(n*p.Heads+head)*p.Dim:][:p.Dim], s.want(n, head), 4e-6)
+				s.o[(n*p.Heads+head)*p.Dim:][:p.Dim], s.want(n, head), tol)
 			if t.Failed() {
 				t.FailNow()
 			}

@@ -56,13 +56,13 @@ func (r reducerGPU) pass(init []kernel.Value, f func(i kernel.I64, x kernel.F32,
 }
 
 // argMax is the lowest index of the greatest value; a NaN is never greatest, and a row of
-// nothing else (or of minus infinities) gives 0.
+// nothing else gives 0.
 func (r reducerGPU) argMax() {
 	k, g := r.k, r.g
 	none := k.Int32(math.MaxInt32)
 	c := r.pass([]kernel.Value{negInf(k), none}, func(i kernel.I64, x kernel.F32, c []kernel.Value) []kernel.Value {
 		top, at := c[0].(kernel.F32), c[1].(kernel.I32)
-		more := x.Gt(top)
+		more := x.Gt(top).Or(at.Eq(none).And(x.Eq(x)))
 		return []kernel.Value{kernel.Select(more, x, top), kernel.Select(more, i.I32(), at)}
 	})
 	top, at := c[0].(kernel.F32), c[1].(kernel.I32)

@@ -60,7 +60,7 @@ func logitRows(t testing.TB, n int) []float32 {
 }
 
 func TestReduce(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		for _, n := range []int{1, 15, 16, 64, 67, 1000, 4099} {
 			am, ls := work.Reduce{Vocab: n, Op: work.ArgMax}, work.Reduce{Vocab: n, Op: work.LogSumExp}
 			l := open(t, tgt, am, ls)

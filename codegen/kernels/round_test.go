@@ -14,7 +14,7 @@ func bf16(x float32) uint16 {
 }
 
 func TestRoundBF16(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range everywhere(t) {
 		p := work.Round{Dim: 96, To: work.BF16}
 		const n = 3
 		x, y := random(t, n*p.Dim, 3), alloc[uint16](t, n*int(p.RowBytes())/2)

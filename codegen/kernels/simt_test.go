@@ -36,9 +36,8 @@ func simulate(t testing.TB, tgt target.Target, ps ...work.Params) *simulated {
 // run launches kernel k<i> once, every operand in bounds of its own.
 func (s *simulated) run(t testing.TB, i int, la *launch) {
 	t.Helper()
-	l := simt.Launch{Kernel: fmt.Sprintf("k%d", i), Warps: 4}
-	items := la.p.Items(la.d)
-	l.Blocks = int((items + 3) / 4)
+	grid, items := work.GridOf(la.p), la.p.Items(la.d)
+	l := simt.Launch{Kernel: fmt.Sprintf("k%d", i), Blocks: int(grid.Blocks(items, 2)), Warps: grid.Warps, Shared: int(grid.Shared)}
 	buffers := map[uintptr]*simt.Buffer{}
 	for j, o := range la.p.Operands() {
 		if o.Kind == work.Dim {

@@ -24,6 +24,7 @@ type barrier struct {
 	clocks     []uint32 // joined over those that arrived
 	far        clocks
 	fenced     snapshot
+	pending    clocks
 }
 
 func (x *machine) newBlock(number int) *blockState {
@@ -138,6 +139,7 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	join(r.clocks, w.clock)
 	r.far.join(w.far)
 	r.fenced.join(w.fenced)
+	r.pending = r.pending.join(w.pending)
 	w.tick()
 	if wait {
 		w.state, w.why = waiting, fmt.Sprintf("barrier %d at %s", number, w.line())
@@ -149,7 +151,8 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	for _, o := range r.waiting {
 		join(o.clock, r.clocks)
 		o.far = o.far.join(r.far)
-		o.fenced.join(r.fenced)
+		o.fenced.join(r.fenced) // a fence before, or after, may be another thread's than the atomic is
+		o.pending = o.pending.join(r.pending)
 		o.state = running
 	}
 	delete(b.barriers, number)

@@ -1,0 +1,52 @@
+package kernels
+
+import (
+	"math"
+	"testing"
+
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// attentionsGPU are shapes that a GPU's attention is held to.
+var attentionsGPU = []work.Attention{
+	{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64},
+	{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: layout.BF16, Page: 64, Softcap: 5},
+	{Heads: 7, KVHeads: 1, Dim: 80, CacheEnc: layout.F16, Page: 64, Window: 40, Sink: 3},
+	{Heads: 16, KVHeads: 1, Dim: 48, CacheEnc: layout.F16, Page: 128, Window: 1},
+	{Heads: 10, KVHeads: 2, Dim: 256, CacheEnc: layout.BF16, Page: 128, Window: 100, Sink: 64, Softcap: 30},
+}
+
+// tolGPU is what rounding queries and weights of softmax to the cache's encoding costs.
+func tolGPU(p work.Attention) float64 {
+	if p.CacheEnc == layout.BF16 {
+		return 2e-2
+	}
+	return 3e-3
+}
+
+func testAttentionGPU(t *testing.T, wrap func(work.Attention) work.Params, batches [][]slotRows) {
+	t.Helper()
+	for _, tgt := range gpus(t)[:1] {
+		for _, p := range attentionsGPU {
+			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))
+			full := wrap(p)
+			l := open(t, tgt, full)
+			for _, b := range batches {
+				s := newKVStepGPU(t, p, b)
+				l.bind(t, 0, full, s.d, s.operands()).run(1)
+				s.checkTo(t, tgt.Name, tolGPU(p))
+			}
+		}
+	}
+}
+
+func TestDecodeGPU(t *testing.T) {
+	testAttentionGPU(t, func(p work.Attention) work.Params {
+		p.Phase, p.Split = work.Decode, 2*p.Page
+		return work.DecodeGPU{Attention: p, Blocks: 12}
+	}, [][]slotRows{
+		{{0, 1}},
+		{{63, 1}, {0, 1}, {64, 1}, {500, 1}},
+	})
+}
