@@ -58,6 +58,9 @@ func (g GPU) Next() (I64, Bool) {
 	return next, next.Lt(g.k.items)
 }
 
+// Before is the item that this block (or warp) took n turns ago.
+func (g GPU) Before(n I64) I64 { return g.k.Item().Sub(n.Mul(g.k.stride)) }
+
 // SyncSome is a barrier of its own number, 1 to 15, for so many threads, a multiple of 32.
 func (g GPU) SyncSome(barrier, threads int32) {
 	g.k.call("bar.some", types.Void, g.k.Int32(barrier).v, g.k.Int32(threads).v)

@@ -24,6 +24,9 @@ func CopySome[T Elem](g GPU, to I32, from Ptr[T], read I32) {
 	g.k.call("cp.16.zero", types.Void, to.v, from.v, read.v)
 }
 
+// Bulk says whether the target has mbarriers and bulk copies.
+func (k *Kernel) Bulk() bool { return k.m.Waits() }
+
 // An mbarrier is 8 bytes of shared memory, at a multiple of 8 (compute capability 9.0).
 // MBarrierInit makes it, for so many arrivals a phase; before others use it,
 // FenceMBarrier and a barrier.

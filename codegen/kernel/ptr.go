@@ -76,6 +76,11 @@ func LoadF32(p Ptr[F32]) F32 { return F32{p.k, load(p.k.b, types.Float, p.v, p.s
 func LoadU8(p Ptr[U8]) I32 {
 	return I32{p.k, p.k.b.NewZExt(load(p.k.b, types.I8, p.v, p.space, 1), types.I32)}
 }
+
+// LoadU16 is a two-byte number's bits.
+func LoadU16(p Ptr[F16]) I32 {
+	return I32{p.k, p.k.b.NewZExt(load(p.k.b, types.I16, p.v, p.space, 2), types.I32)}
+}
 func LoadF16(p Ptr[F16]) F32 {
 	return F32{p.k, p.k.b.NewFPExt(load(p.k.b, types.Half, p.v, p.space, 2), types.Float)}
 }

@@ -58,6 +58,15 @@ func (k *Kernel) Float(x float32) F32  { return F32{k, literal{types.Float, floa
 func (k *Kernel) False() Bool          { return Bool{k, intLit(types.I1, 0)} }
 func (k *Kernel) Double(x float64) F64 { return F64{k, literal{types.Double, floatBits(x)}} }
 
+// Floats is n zeros: the usual start of scalar sums.
+func (k *Kernel) Floats(n int) []F32 {
+	out := make([]F32, n)
+	for i := range out {
+		out[i] = k.Float(0)
+	}
+	return out
+}
+
 // Arithmetic of I64. Plus and Times take Go constants.
 func (a I64) Add(b I64) I64      { return I64{a.k, a.k.b.NewAdd(a.v, b.v)} }
 func (a I64) Sub(b I64) I64      { return I64{a.k, a.k.b.NewSub(a.v, b.v)} }
@@ -70,6 +79,7 @@ func (a I64) Times(x int64) I64  { return a.Mul(a.k.Int(x)) }
 func (a I64) Over(x int64) I64   { return I64{a.k, a.k.b.NewUDiv(a.v, a.k.Int(x).v)} } // a >= 0
 func (a I64) Modulo(x int64) I64 { return I64{a.k, a.k.b.NewURem(a.v, a.k.Int(x).v)} } // a >= 0
 func (a I64) Shr(n int64) I64    { return I64{a.k, a.k.b.NewLShr(a.v, a.k.Int(n).v)} }
+func (a I64) Xor(x int64) I64    { return I64{a.k, a.k.b.NewXor(a.v, a.k.Int(x).v)} }
 func (a I64) Min(b I64) I64      { return Select(a.Lt(b), a, b) }
 func (a I64) Max(b I64) I64      { return Select(a.Lt(b), b, a) }
 
@@ -88,24 +98,25 @@ func (a I64) I32() I32 { return I32{a.k, a.k.b.NewTrunc(a.v, types.I32)} }
 func (a I64) F32() F32 { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
 
 // Arithmetic of I32.
-func (a I32) Add(b I32) I32     { return I32{a.k, a.k.b.NewAdd(a.v, b.v)} }
-func (a I32) Sub(b I32) I32     { return I32{a.k, a.k.b.NewSub(a.v, b.v)} }
-func (a I32) And(x int32) I32   { return I32{a.k, a.k.b.NewAnd(a.v, a.k.Int32(x).v)} }
-func (a I32) AndBits(b I32) I32 { return I32{a.k, a.k.b.NewAnd(a.v, b.v)} }
-func (a I32) Plus(x int32) I32  { return a.Add(a.k.Int32(x)) }
-func (a I32) Times(x int32) I32 { return a.Mul(a.k.Int32(x)) }
-func (a I32) Or(b I32) I32      { return I32{a.k, a.k.b.NewOr(a.v, b.v)} }
-func (a I32) Xor(x int32) I32   { return I32{a.k, a.k.b.NewXor(a.v, a.k.Int32(x).v)} }
-func (a I32) Shl(n int32) I32   { return I32{a.k, a.k.b.NewShl(a.v, a.k.Int32(n).v)} }
-func (a I32) Shr(n int32) I32   { return I32{a.k, a.k.b.NewLShr(a.v, a.k.Int32(n).v)} }
-func (a I32) Eq(b I32) Bool     { return Bool{a.k, a.k.b.NewICmp(enum.IPredEQ, a.v, b.v)} }
-func (a I32) Lt(b I32) Bool     { return Bool{a.k, a.k.b.NewICmp(enum.IPredSLT, a.v, b.v)} }
-func (a I32) ShrBy(n I32) I32   { return I32{a.k, a.k.b.NewLShr(a.v, n.v)} }
-func (a I32) Mul(b I32) I32     { return I32{a.k, a.k.b.NewMul(a.v, b.v)} }
-func (a I32) I64() I64          { return I64{a.k, a.k.b.NewSExt(a.v, types.I64)} }
-func (a I32) F32() F32          { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
-func (a I32) Splat() VecI       { return VecI{a.k, a.k.splat(a.v)} }
-func (a I32) Bits() F32         { return F32{a.k, a.k.b.NewBitCast(a.v, types.Float)} }
+func (a I32) Add(b I32) I32           { return I32{a.k, a.k.b.NewAdd(a.v, b.v)} }
+func (a I32) Sub(b I32) I32           { return I32{a.k, a.k.b.NewSub(a.v, b.v)} }
+func (a I32) And(x int32) I32         { return I32{a.k, a.k.b.NewAnd(a.v, a.k.Int32(x).v)} }
+func (a I32) AndBits(b I32) I32       { return I32{a.k, a.k.b.NewAnd(a.v, b.v)} }
+func (a I32) Plus(x int32) I32        { return a.Add(a.k.Int32(x)) }
+func (a I32) Times(x int32) I32       { return a.Mul(a.k.Int32(x)) }
+func (a I32) Or(b I32) I32            { return I32{a.k, a.k.b.NewOr(a.v, b.v)} }
+func (a I32) Xor(x int32) I32         { return I32{a.k, a.k.b.NewXor(a.v, a.k.Int32(x).v)} }
+func (a I32) Shl(n int32) I32         { return I32{a.k, a.k.b.NewShl(a.v, a.k.Int32(n).v)} }
+func (a I32) Shr(n int32) I32         { return I32{a.k, a.k.b.NewLShr(a.v, a.k.Int32(n).v)} }
+func (a I32) Eq(b I32) Bool           { return Bool{a.k, a.k.b.NewICmp(enum.IPredEQ, a.v, b.v)} }
+func (a I32) Lt(b I32) Bool           { return Bool{a.k, a.k.b.NewICmp(enum.IPredSLT, a.v, b.v)} }
+func (a I32) RotateRight(n int32) I32 { return a.Shr(n).Or(a.Shl(32 - n)) }
+func (a I32) ShrBy(n I32) I32         { return I32{a.k, a.k.b.NewLShr(a.v, n.v)} }
+func (a I32) Mul(b I32) I32           { return I32{a.k, a.k.b.NewMul(a.v, b.v)} }
+func (a I32) I64() I64                { return I64{a.k, a.k.b.NewSExt(a.v, types.I64)} }
+func (a I32) F32() F32                { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
+func (a I32) Splat() VecI             { return VecI{a.k, a.k.splat(a.v)} }
+func (a I32) Bits() F32               { return F32{a.k, a.k.b.NewBitCast(a.v, types.Float)} }
 func (a I32) SignExtend8() I32 { // the low byte as a signed number
 	return I32{a.k, a.k.b.NewSExt(a.k.b.NewTrunc(a.v, types.I8), types.I32)}
 }

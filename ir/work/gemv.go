@@ -59,7 +59,7 @@ func (c *check) frag(p Linear) {
 // Pairs is the number of tiles of an item.
 func (p GEMV) Pairs() int {
 	switch {
-	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half, p.Epilogue != QKV && p.Tiles() >= 1024:
+	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half, p.Epilogue != QKV && p.Tiles() >= 1024 && p.Tiles()%2 == 0:
 		return 2
 	}
 	return 1
@@ -76,7 +76,7 @@ type GEMVPlan struct {
 	Frag     layout.Frag
 	Warps    int   // of a block
 	Units    int   // of a row that a warp takes
-	Slots    int   // of a warp's ring
+	Slots    int   // of a warp's ring, a power of two and a whole number of Pairs, no more than it takes units of an item
 	Turns    int   // items whose sums wait for one another
 	Row      int64 // bytes of a row of x
 	Group    int   // columns that share a scale, and so a sum of x
@@ -96,12 +96,19 @@ func (p GEMV) Plan() GEMVPlan {
 	}
 	units := p.Cols / f.Unit
 	g := GEMVPlan{Frag: f, Warps: 1, Slots: 2, Group: f.Unit}
-	for w := 2; w <= 16; w++ {
-		if units%w == 0 {
+	most := 16
+	if f.Stored == 5 || f.Stored == 6 {
+		most = 8 // they need registers
+	}
+	for w := 2; w <= most; w++ {
+		if units%w == 0 && units/w*p.Pairs() >= g.Slots {
 			g.Warps = w
 		}
 	}
 	g.Units = units / g.Warps
+	if g.Units*p.Pairs() < g.Slots {
+		g.Slots = 1
+	}
 	if f.Block > 1 {
 		g.Group = f.Sub
 	}
@@ -127,8 +134,8 @@ func up16(n int64) int64 { return (n + 15) &^ 15 }
 func (p GEMV) Grid() Grid {
 	g := p.Plan()
 	resident := 2
-	if g.Bytes > maxShared/2 {
-		resident = 1
+	if g.Bytes > maxShared/2 || g.Frag.Block > 1 && g.Frag.Stored > 4 || g.Group < 64 {
+		resident = 1 // shared memory, or registers
 	}
 	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: resident}
 }

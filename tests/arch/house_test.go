@@ -77,8 +77,12 @@ func TestSizes(t *testing.T) {
 				t.Errorf("%s/%s has %d lines, expected at most %d", p.ImportPath, f, n, maxTestFile)
 			}
 		}
-		if sum > maxPackage {
-			t.Errorf("%s has %d lines, expected at most %d", p.ImportPath, sum, maxPackage)
+		most := maxPackage
+		if p.ImportPath == "quire/codegen/kernels" {
+			most *= 2 // a family has a body for a CPU and one for a GPU
+		}
+		if sum > most {
+			t.Errorf("%s has %d lines, expected at most %d", p.ImportPath, sum, most)
 		}
 		if len(p.CgoFiles) > 0 {
 			t.Errorf("%s uses cgo: %v", p.ImportPath, p.CgoFiles)

@@ -1,0 +1,319 @@
+package kernels
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"quire/codegen/kernel"
+	"quire/codegen/simt"
+	"quire/ir/target"
+	"quire/ir/types/block"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// fewRows is a launch of a GEMV or GEMM with random operands, and its result by plain
+// loops over the decoded weights.
+type fewRows struct {
+	p     work.Params
+	l     work.Linear
+	n     int
+	bytes map[string][]byte // operands as laid out, by name
+	x, g  []float32
+	w     [][]float64 // rows, decoded
+	b     []float32
+	res   []float32
+	cs    []float32
+	r     *rand.Rand
+}
+
+func bytesOf[T any](v []T) []byte {
+	b, err := binary.Append(nil, binary.LittleEndian, v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (c *fewRows) normal(n int, std float64) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(c.r.NormFloat64() * std)
+	}
+	return x
+}
+
+func newFewRows(t *testing.T, p work.Params, l work.Linear, n int) *fewRows {
+	t.Helper()
+	c := &fewRows{p: p, l: l, n: n, r: rand.New(rand.NewPCG(7, uint64(n))), bytes: map[string][]byte{}}
+	c.x = c.normal(n*l.Cols, 1)
+	c.g = c.normal(l.Cols, 1)
+	c.b, c.res = c.normal(l.R(), 1), c.normal(n*l.R(), 1)
+	c.bytes["x"], c.bytes["g"], c.bytes["b"], c.bytes["res"] = bytesOf(c.x), bytesOf(c.g), bytesOf(c.b), bytesOf(c.res)
+	var packed []byte
+	for _, rows := range l.Rows {
+		w := c.normal(rows*l.Cols, 0.05)
+		e, _ := block.Lookup(string(l.Enc))
+		size, err := e.RowBytes(int64(l.Cols))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := make([]byte, rows*int(size))
+		if err := block.EncodeRows(string(l.Enc), l.Cols, w, raw); err != nil {
+			t.Fatal(err)
+		}
+		if err := block.DecodeRows(string(l.Enc), l.Cols, raw, w); err != nil {
+			t.Fatal(err)
+		}
+		for r := range rows {
+			row := make([]float64, l.Cols)
+			for k := range row {
+				row[k] = float64(w[r*l.Cols+k])
+			}
+			c.w = append(c.w, row)
+		}
+		size, err = layout.Bytes("frag", l.Enc, rows, l.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := make([]byte, size)
+		if err := layout.PackFrag(dst, l.Enc, rows, l.Cols, raw); err != nil {
+			t.Fatal(err)
+		}
+		packed = append(packed, dst...)
+	}
+	c.bytes["w"] = packed
+	if h := l.QKV; h != nil {
+		c.cs = make([]float32, n*h.RotaryDim)
+		for i := 0; i < len(c.cs); i += 2 {
+			a := c.r.Float64() * 6
+			c.cs[i], c.cs[i+1] = float32(math.Cos(a)), float32(math.Sin(a))
+		}
+		c.bytes["cs"] = bytesOf(c.cs)
+	}
+	return c
+}
+
+// normed is row n of x as products see it.
+func (c *fewRows) normed(n int) []float64 {
+	x := c.x[n*c.l.Cols:][:c.l.Cols]
+	inv, out := 1.0, make([]float64, c.l.Cols)
+	if c.l.Norm != nil {
+		sum := 0.0
+		for _, v := range x {
+			sum += float64(v) * float64(v)
+		}
+		inv = 1 / math.Sqrt(sum/float64(c.l.Cols)+float64(c.l.Norm.Eps))
+	}
+	for k, v := range x {
+		out[k] = float64(v) * inv
+		if c.l.Norm != nil {
+			out[k] *= float64(c.g[k]) + float64(c.l.Norm.Offset)
+		}
+	}
+	return out
+}
+
+// sums is W x of row n, with bias.
+func (c *fewRows) sums(n int) []float64 {
+	x, out := c.normed(n), make([]float64, len(c.w))
+	for r, w := range c.w {
+		for k := range w {
+			out[r] += w[k] * x[k]
+		}
+		if c.l.Bias {
+			out[r] += float64(c.b[r])
+		}
+	}
+	return out
+}
+
+func actOf(a work.Act, x float64) float64 {
+	switch a {
+	case work.SiLU:
+		return x / (1 + math.Exp(-x))
+	case work.GELUTanh:
+		return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+	case work.GELU:
+		return x / 2 * (1 + math.Erf(x/math.Sqrt2))
+	}
+	return x
+}
+
+// want is y (or q) of row n, and keys and values.
+func (c *fewRows) want(n int) (y, k, v []float64) {
+	s := c.sums(n)
+	switch c.l.Epilogue {
+	case work.GLU:
+		f := c.l.Rows[0]
+		for i := range f {
+			y = append(y, actOf(c.l.Act, s[i])*s[f+i])
+		}
+		return y, nil, nil
+	case work.QKV:
+		h := c.l.QKV
+		for i := 0; i < (h.Heads+h.KVHeads)*h.Dim; i += h.Dim {
+			for j := range h.RotaryDim / 2 {
+				a, b := i+j, i+j+h.RotaryDim/2
+				if h.Style == work.Adjacent {
+					a, b = i+2*j, i+2*j+1
+				}
+				cos, sin := float64(c.cs[n*h.RotaryDim+2*j]), float64(c.cs[n*h.RotaryDim+2*j+1])
+				s[a], s[b] = s[a]*cos-s[b]*sin, s[b]*cos+s[a]*sin
+			}
+		}
+		q, kv := h.Heads*h.Dim, h.KVHeads*h.Dim
+		return s[:q], s[q : q+kv], s[q+kv:]
+	}
+	for i := range s {
+		if c.l.Epilogue == work.Add {
+			s[i] += float64(c.res[n*len(s)+i])
+			continue
+		}
+		s[i] = actOf(c.l.Act, s[i])
+		if c.l.Softcap > 0 {
+			s[i] = float64(c.l.Softcap) * math.Tanh(s[i]/float64(c.l.Softcap))
+		}
+	}
+	return s, nil, nil
+}
+
+// simulated runs the launch on simulated blocks and gives the operands afterwards.
+func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int) map[string][]byte {
+	t.Helper()
+	m := kernel.NewModule(tgt).Trace()
+	if err := Define(m, "k", c.p); err != nil {
+		t.Fatal(err)
+	}
+	x, err := simt.Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := work.Dims{N: int64(c.n), S: 1, P: 4}
+	items := c.p.Items(d)
+	g := work.GridOf(c.p)
+	l := simt.Launch{Kernel: "k", Warps: g.Warps, Blocks: int(g.Blocks(items, multiprocessors)), Shared: int(g.Shared)}
+	for _, o := range c.p.Operands() {
+		if v, ok := d.Value(o.Name); ok && o.Kind == work.Dim {
+			l.Args = append(l.Args, simt.Arg{Value: uint64(v)})
+			continue
+		}
+		b := &simt.Buffer{Name: o.Name, Bytes: c.bytes[o.Name]}
+		if o.Mode != work.Read {
+			b.Mode = simt.Output
+			if o.Kind == work.Cache {
+				b.Mode = simt.Update
+			}
+		}
+		if b.Bytes == nil {
+			t.Fatalf("operand %s has no bytes", o.Name)
+		}
+		l.Args = append(l.Args, simt.Arg{Buffer: b})
+	}
+	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
+	if err := x.Launch(l); err != nil {
+		t.Fatalf("%s %s: %v", tgt, c.p.Key(), err)
+	}
+	return c.bytes
+}
+
+// near compares a row by its relative L2 distance.
+func near(t *testing.T, what string, got func(i int) float64, want []float64, bound float64) {
+	t.Helper()
+	var d, s float64
+	for i, w := range want {
+		d += (got(i) - w) * (got(i) - w)
+		s += w * w
+	}
+	if rel := math.Sqrt(d / s); !(rel < bound) {
+		t.Errorf("%s: relative distance %.2g, want less than %g (first values %v, want %v)", what, rel, bound, got(0), want[0])
+	}
+}
+
+func (c *fewRows) check(t *testing.T, tgt target.Target, multiprocessors int, bound float64) {
+	t.Helper()
+	h := c.l.QKV
+	outputs := c.l.R()
+	name := "y"
+	if c.l.Epilogue == work.GLU {
+		outputs = c.l.Rows[0]
+	}
+	if h != nil {
+		outputs, name = h.Heads*h.Dim, "q"
+		c.bytes["cache"] = make([]byte, 4*work.PageBytes(h.KVHeads, h.Dim, h.Page, h.CacheEnc))
+		c.bytes["row_slot"] = bytesOf(make([]int32, c.n))
+		c.bytes["slot_start"], c.bytes["slot_len"], c.bytes["pages"] = bytesOf([]int32{0}), bytesOf([]int32{61}), bytesOf([]int32{2, 0, 3, 1})
+	}
+	c.bytes[name] = make([]byte, 4*c.n*outputs)
+	c.simulate(t, tgt, multiprocessors)
+	for n := range c.n {
+		y, k, v := c.want(n)
+		what := fmt.Sprintf("%s %s row %d", tgt, c.p.Key(), n)
+		near(t, what, func(i int) float64 {
+			return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes[name][4*(n*outputs+i):])))
+		}, y, bound)
+		if h == nil {
+			continue
+		}
+		page, token := []int{2, 0, 3, 1}[(61+n)/h.Page], (61+n)%h.Page
+		half := h.KVHeads * h.Dim * h.Page
+		entry := func(kv int) func(i int) float64 {
+			return func(i int) float64 {
+				e := (2*page+kv)*half + (i/h.Dim*h.Page+token)*h.Dim + i%h.Dim
+				w := binary.LittleEndian.Uint16(c.bytes["cache"][2*e:])
+				if h.CacheEnc == layout.BF16 {
+					return float64(block.BF16ToF32(w))
+				}
+				return float64(block.F16ToF32(w))
+			}
+		}
+		near(t, what+" keys", entry(0), k, bound)
+		near(t, what+" values", entry(1), v, bound)
+	}
+}
+
+// Products for few rows are what plain loops make of the decoded weights: every encoding,
+// epilogue and number of rows, on few blocks and on many.
+func TestGEMV(t *testing.T) {
+	rms := &work.RMSNorm{Eps: 1e-5}
+	heads := func(s work.Style, rot int, enc layout.Enc) *work.Heads {
+		return &work.Heads{Heads: 2, KVHeads: 1, Dim: 32, RotaryDim: rot, Style: s, CacheEnc: enc, Page: 64}
+	}
+	type lin = work.Linear
+	var cases []lin
+	for _, e := range layout.Encs() {
+		cases = append(cases, lin{Enc: e, Rows: []int{40}, Cols: 512, Epilogue: work.Store})
+	}
+	for _, cols := range []int{96, 192} {
+		cases = append(cases, lin{Enc: layout.Q5_0, Rows: []int{16}, Cols: cols, Epilogue: work.Store}, lin{Enc: layout.Q8_0, Rows: []int{16}, Cols: cols, Epilogue: work.Store},
+			lin{Enc: layout.Q4_1, Rows: []int{16}, Cols: cols, Epilogue: work.Store}, lin{Enc: layout.F16, Rows: []int{16}, Cols: cols / 2, Epilogue: work.Store})
+	}
+	cases = append(cases,
+		lin{Enc: layout.Q4G128, Rows: []int{33, 16, 5}, Cols: 2304, Norm: rms, Bias: true, Act: work.GELU, Epilogue: work.Store},
+		lin{Enc: layout.Q4G64, Rows: []int{24}, Cols: 640, Norm: &work.RMSNorm{Eps: 1e-5, Offset: 1}, Softcap: 2, Epilogue: work.Store},
+		lin{Enc: layout.Q4G128, Rows: []int{160}, Cols: 4096, Bias: true, Epilogue: work.Add},
+		lin{Enc: layout.Q4G128, Rows: []int{150, 150}, Cols: 256, Norm: rms, Bias: true, Act: work.SiLU, Epilogue: work.GLU},
+		lin{Enc: layout.Q4G128, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Bias: true, Epilogue: work.QKV, QKV: heads(work.Half, 32, layout.F16)},
+		lin{Enc: layout.BF16, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Epilogue: work.QKV, QKV: heads(work.Adjacent, 16, layout.BF16)},
+		lin{Enc: layout.Q4_0, Rows: []int{64, 32, 32}, Cols: 512, Epilogue: work.QKV, QKV: heads(work.NoRope, 0, layout.F16)},
+	)
+	for i, l := range cases {
+		l.Tokens, l.Dot = work.One, work.F16
+		bound := 1e-3
+		if l.Enc == layout.BF16 {
+			l.Dot, bound = work.BF16, 8e-3
+		}
+		for j, n := range []int{1, 5} {
+			p := work.GEMV{Linear: l, Columns: []int{1, 8}[j]}
+			if err := p.Validate(); err != nil {
+				t.Error(err)
+				continue
+			}
+			tgt := gpus(t)[(i+j)%2]
+			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
+		}
+	}
+}
