@@ -100,10 +100,10 @@ func TestUsages(t *testing.T) {
 	log := `ptxas info    : Compiling entry function 'norm' for 'sm_90a'
 ptxas info    : Function properties for norm
     8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
-ptxas info    : Used 40 registers, used 0 barriers, 16 bytes cumulative stack size
+ptxas info    : Used 40 registers, used 0 barriers, 16 bytes cumulative stack size, 528 bytes smem
 `
 	got := usages(log)
-	want := Usage{Kernel: "norm", Registers: 40, Stack: 8, SpillStores: 4, SpillLoads: 12}
+	want := Usage{Kernel: "norm", Registers: 40, Stack: 8, SpillStores: 4, SpillLoads: 12, Shared: 528}
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("usages: %+v, want %+v", got, want)
 	}

@@ -60,20 +60,37 @@ type Usage struct {
 	Kernel                         string
 	Registers                      int
 	Stack, SpillStores, SpillLoads int // bytes
+	Shared                         int // bytes of static shared memory
 }
 
 var (
 	usageHead  = regexp.MustCompile(`Function properties for (\S+)|Compiling entry function '(\S+)'`)
 	usageStack = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
 	usageRegs  = regexp.MustCompile(`Used (\d+) registers`)
+	usageSmem  = regexp.MustCompile(`(\d+) bytes smem`)
 )
+
+// Release is the assembler's version.
+func (p Ptxas) Release(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, p.Path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ptxas: %w", err)
+	}
+	m := ptxasVersion.FindSubmatch(out)
+	if m == nil {
+		return "", fmt.Errorf("ptxas: --version says %q, expected a release", firstLines(string(out), 6))
+	}
+	return string(m[1]), nil
+}
+
+var ptxasVersion = regexp.MustCompile(`release \S+, V(\S+)`)
 
 // Cubin assembles as Assemble does, through a cache; a kernel that spills registers is an
 // error: its parameters ask for more than a multiprocessor has.
 func (p Ptxas) Cubin(ctx context.Context, c Cache, tgt target.Target, ptx string) ([]byte, error) {
-	release, err := exec.CommandContext(ctx, p.Path, "--version").Output()
+	release, err := p.Release(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ptxas: %w", err)
+		return nil, err
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "cubin\n%s\n%s\n%s", release, tgt.SM, ptx)
@@ -93,6 +110,12 @@ func (p Ptxas) Cubin(ctx context.Context, c Cache, tgt target.Target, ptx string
 
 // Assemble makes a cubin and reports each kernel's registers and spills.
 func (p Ptxas) Assemble(ctx context.Context, tgt target.Target, ptx string) ([]byte, []Usage, error) {
+	return p.AssembleFor(ctx, tgt.SM, ptx)
+}
+
+// AssembleFor is Assemble for a machine by its name ("sm_120"), which may be newer than the
+// text's target.
+func (p Ptxas) AssembleFor(ctx context.Context, sm, ptx string) ([]byte, []Usage, error) {
 	dir, err := os.MkdirTemp("", "quire-ptxas-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("ptxas: %w", err)
@@ -102,7 +125,7 @@ func (p Ptxas) Assemble(ctx context.Context, tgt target.Target, ptx string) ([]b
 	if err := os.WriteFile(in, []byte(ptx), 0o600); err != nil {
 		return nil, nil, fmt.Errorf("ptxas: %w", err)
 	}
-	msg, err := exec.CommandContext(ctx, p.Path, "-v", "-arch="+tgt.SM, "-o", out, in).CombinedOutput()
+	msg, err := exec.CommandContext(ctx, p.Path, "-v", "-arch="+sm, "-o", out, in).CombinedOutput()
 	if err != nil {
 		return nil, nil, fmt.Errorf("ptxas: %w: %s", err, firstLines(string(msg), 6))
 	}
@@ -129,6 +152,9 @@ func usages(log string) []Usage {
 		}
 		if m := usageRegs.FindStringSubmatch(line); m != nil {
 			u.Registers = num(m[1])
+		}
+		if m := usageSmem.FindStringSubmatch(line); m != nil {
+			u.Shared = num(m[1])
 		}
 	}
 	return out
