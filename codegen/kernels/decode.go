@@ -89,38 +89,34 @@ func (c *column) words(k, n int) []kernel.VecI {
 		}
 		return out
 	}
-	for j := range n / 8 {
-		w := c.word(c.plane() + int64(64*(k/8+j)))
-		out = append(out, w.Mask(0x0f0f0f0f), w.Shr(4).Mask(0x0f0f0f0f))
-	}
+	low, high := c.f.Planes()
+	out = c.fields(c.plane(), k, n, low, 0)
 	if c.f.Min == layout.Table {
 		return c.lookup(out)
 	}
-	return c.addHigh(out, k)
+	if high > 0 {
+		for j, up := range c.fields(c.plane()+int64(2*low*c.f.Block), k, n, high, low) {
+			out[j] = out[j].Or(up)
+		}
+	}
+	return out
 }
 
-// addHigh puts the fifth and sixth bits beside the low four.
-func (c *column) addHigh(words []kernel.VecI, k int) []kernel.VecI {
-	high := c.f.Bits - 4
-	if high == 0 {
-		return words
-	}
-	mask := int32(0x10101010)
-	if high == 2 {
-		mask = 0x30303030
-	}
-	var h kernel.VecI
-	for j := range words {
+// fields reads a plane of width bits a code and puts them at bit to of each byte.
+func (c *column) fields(plane int64, k, n, width, to int) []kernel.VecI {
+	per := 8 / width
+	mask := int32(uint32(1<<width-1) << to * 0x01010101)
+	var out []kernel.VecI
+	var w kernel.VecI
+	for j := range n / 4 {
 		i := k/4 + j // word of the block
-		per := 8 / high
 		if j == 0 || i%per == 0 {
-			h = c.word(c.plane() + int64(8*c.f.Block) + int64(64*(i/per)))
+			w = c.word(plane + int64(64*(i/per)))
 		}
-		field := int32(high * (i % per))
-		up := h.Shl(max(0, 4-field)).Shr(max(0, field-4))
-		words[j] = words[j].Or(up.Mask(mask))
+		by := int32(to - width*(i%per))
+		out = append(out, w.Shl(max(0, by)).Shr(max(0, -by)).Mask(mask))
 	}
-	return words
+	return out
 }
 
 // lookup turns iq4_nl's codes into its table's values plus 128.

@@ -108,20 +108,26 @@ func (c cell) code(i kernel.I64, j int) kernel.F32 {
 	if c.f.Bits == 8 {
 		return c.byte(plane.Add(i.Times(16)).Plus(int64(64*(j/4))), j%4).F32()
 	}
-	q := c.byte(plane.Add(i.Times(8)), j%4)
-	if q = q.And(15); j >= 4 {
-		q = c.byte(plane.Add(i.Times(8)), j%4).Shr(4)
-	}
-	if high := c.f.Bits - 4; high > 0 {
-		per := int64(8 / high) // codes of a byte
-		h := c.byte(plane.Plus(int64(8*c.f.Block)).Add(i.Over(4*per).Times(64)), j%4)
-		field := i.Over(4).Plus(int64(j / 4)).Modulo(per).Times(int64(high)).I32()
-		q = q.Or(h.ShrBy(field).And(int32(1<<high - 1)).Shl(4))
+	low, high := c.f.Planes()
+	q := c.field(plane, i, j, low)
+	if high > 0 {
+		q = q.Or(c.field(plane.Plus(int64(2*low*c.f.Block)), i, j, high).Shl(int32(low)))
 	}
 	if c.f.Min == layout.Table {
 		return kernel.LoadF32(k.Data(iq4Codes()).At(q.I64()))
 	}
 	return q.F32()
+}
+
+// field is value i + j of a plane of width bits a code.
+func (c cell) field(plane, i kernel.I64, j, width int) kernel.I32 {
+	per := int64(8 / width) // codes of a byte
+	b := c.byte(plane.Add(i.Over(4*per).Times(64)), j%4)
+	mask := int32(1<<width - 1)
+	if per == 2 { // i is a multiple of 8
+		return b.Shr(int32(4 * (j / 4))).And(mask)
+	}
+	return b.ShrBy(i.Over(4).Plus(int64(j / 4)).Modulo(per).Times(int64(width)).I32()).And(mask)
 }
 
 // iq4Codes are iq4_nl's values plus 128, as decode.go's codes are.

@@ -251,10 +251,10 @@ func variants() []variant {
 		variant{"duo head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact,
 			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}},
 		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}})
-	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl"} {
+	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "q4g32", "q3g32"} {
 		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact, nil})
 	}
-	for _, e := range []string{"q4_k", "q5_k", "q6_k"} {
+	for _, e := range []string{"q4_k", "q5_k", "q6_k", "q4g128", "q3g64", "q3g128"} {
 		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact, nil})
 	}
 	return out

@@ -20,9 +20,9 @@ type quantised struct {
 	}
 }
 
-// Packed checkpoints of 4 bits run from their own codes, compiled, and give the logits and ids of the packages'
-// dequantised matrices. Those are rounded to float16, which is most of the distance allowed. Kernels read no codes of
-// 3 bits yet; the oracle holds those checkpoints (package frontends), and the one in the order of activations is refused.
+// Packed checkpoints of 4 and 3 bits run from their own codes, compiled, and give the logits and ids of the packages'
+// dequantised matrices. Those are rounded to float16, which is most of the distance allowed. The one in the order of
+// activations is refused.
 func TestReferencePacked(t *testing.T) {
 	configs, _ := filepath.Glob(filepath.Join("reference", "quantised", "*", "config.json"))
 	if len(configs) < 14 {
@@ -31,7 +31,7 @@ func TestReferencePacked(t *testing.T) {
 	for _, c := range configs {
 		dir := filepath.Dir(c)
 		name := filepath.Base(dir)
-		if strings.Contains(name, "_w3_") || strings.Contains(name, "act_order") {
+		if strings.Contains(name, "act_order") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +49,12 @@ func TestReferencePacked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := relL2(got, want.LastLogits); !(d <= 2e-3) {
-				t.Errorf("logits are %.3g from those wanted, expected at most 2e-3", d)
+			limit := 2e-3
+			if strings.HasSuffix(name, "_bf16") { // its package rounds the matrices to bfloat16
+				limit = 4e-3
+			}
+			if d := relL2(got, want.LastLogits); !(d <= limit) {
+				t.Errorf("logits are %.3g from those wanted, expected at most %.0e", d, limit)
 			}
 			ids := append(want.Greedy, want.Greedy24...)
 			if len(ids) < 12 {

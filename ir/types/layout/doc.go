@@ -13,11 +13,14 @@
 //	        zero point), then 16
 //	                 lanes of u32 per 4 bytes of the K-quants' own scale bytes
 //	        4-bit    per 8 k: 16 x u32; byte b: low nibble k+b, high nibble k+4+b
-//	        1-bit    per 32 k: 16 x u32; bit 8b+f is the fifth bit of k+4f+b
-//	        2-bit    per 16 k: 16 x u32; bits 8b+2f and 8b+2f+1 are the upper two of k+4f+b
+//	        2-bit    per 16 k: 16 x u32; bits 8b+2f and 8b+2f+1 are those of k+4f+b
+//	        1-bit    per 32 k: 16 x u32; bit 8b+f is that of k+4f+b
 //	        8-bit    per 4 k: 16 x u32; byte b is the code of k+b, plus 128 where it is signed
 //	        16-bit   per k: 16 x u16
 //	        32-bit   per k: 16 x f32
+//
+// A code of 5 or 6 bits is a plane of its low four, then one of the rest; a code of 3 bits
+// a plane of its low two, then one of its third.
 //
 // A tile's columns follow one another, then comes the next tile. Rows that are
 // concatenated (q, k, v; gate, up) are packed one segment after the other, each

@@ -28,6 +28,9 @@ const (
 	Q4G32  Enc = "q4g32"
 	Q4G64  Enc = "q4g64"
 	Q4G128 Enc = "q4g128"
+	Q3G32  Enc = "q3g32"
+	Q3G64  Enc = "q3g64"
+	Q3G128 Enc = "q3g128"
 )
 
 // Format is what a kernel and a packer must know of one encoding.
@@ -37,7 +40,7 @@ type Format struct {
 	Sub   int // values that share one (scale, min) pair; Block unless a K-quant
 	Halfs int // float16 scales of a block: d, then m, dmin or zero
 	Bytes int // other scale bytes of a block, a multiple of 4
-	Bits  int // bits of a code: 4, 5, 6, 8; 16 and 32 are floats
+	Bits  int // bits of a code: 3, 4, 5, 6, 8; 16 and 32 are floats
 	// A value is d*(code-Offset) where Min is none.
 	Offset int
 	Min    Min
@@ -72,6 +75,9 @@ var formats = map[Enc]Format{
 	Q4G32:  {Block: 32, Sub: 32, Halfs: 2, Bits: 4, Min: Zero},
 	Q4G64:  {Block: 64, Sub: 64, Halfs: 2, Bits: 4, Min: Zero},
 	Q4G128: {Block: 128, Sub: 128, Halfs: 2, Bits: 4, Min: Zero},
+	Q3G32:  {Block: 32, Sub: 32, Halfs: 2, Bits: 3, Min: Zero},
+	Q3G64:  {Block: 64, Sub: 64, Halfs: 2, Bits: 3, Min: Zero},
+	Q3G128: {Block: 128, Sub: 128, Halfs: 2, Bits: 3, Min: Zero},
 }
 
 // IQ4Values is the code table of iq4_nl (ggml's kvalues_iq4nl).
@@ -95,6 +101,18 @@ func Encs() []Enc {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
 	return out
+}
+
+// Planes says how the bits of a code are kept apart: the widths of the plane of its low bits and, or 0, of the plane of
+// its high ones.
+func (f Format) Planes() (low, high int) {
+	switch f.Bits {
+	case 3:
+		return 2, 1
+	case 5, 6:
+		return 4, f.Bits - 4
+	}
+	return f.Bits, 0
 }
 
 // ColumnBytes is the size of one packed column: a block of each of 16 rows.

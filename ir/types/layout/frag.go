@@ -19,8 +19,8 @@ import "fmt"
 //
 //	4 bits   [lane][j] u32: the code of register i, half h (1: odd e) at bit 16h+4i+2,
 //	         turned around at bit 32
-//	+1 bit   [lane] u32: at bit 16h+4j+i
-//	+2 bits  [lane][j/2] u32: at bit 16h+8(j%2)+2i
+//	2 bits   [lane][j/2] u32: at bit 16h+8(j%2)+2i; below one more (3 bits), above four (6)
+//	1 bit    [lane] u32: at bit 16h+4j+i; above four (5 bits) or two (3 bits)
 //	8 bits   [j/2][lane][j%2] 8 bytes: byte 2i+h; signed codes plus 128
 //	16 bits  [j][lane] 16 bytes: half-word 2i+h
 //
@@ -32,7 +32,7 @@ import "fmt"
 // f32 is rounded to f16; iq4_nl's codes are its table's values, as 8-bit codes.
 type Frag struct {
 	Format
-	Stored int // bits of a stored code: 4, 5, 6, 8 or 16
+	Stored int // bits of a stored code: 3, 4, 5, 6, 8 or 16
 	Unit   int // columns of a unit
 	Chunk  int // columns of a chunk: 64, 32 or 16
 	Span   int // columns of a span
@@ -75,6 +75,8 @@ func (f Frag) Products() int { return f.Chunk / 16 }
 // PlaneBytes is the size of a chunk of the plane of codes, or of their high bits.
 func (f Frag) PlaneBytes() (codes, high int) {
 	switch f.Stored {
+	case 3:
+		return 128 * ((f.Products() + 1) / 2), 128
 	case 5:
 		return f.Chunk * 8, 128
 	case 6:

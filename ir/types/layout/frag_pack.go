@@ -105,15 +105,22 @@ func (p fragPacker) place(unit []byte, r, k int, code uint16) {
 		binary.LittleEndian.PutUint16(plane[(s.product*32+s.lane)*16+4*s.reg+2*s.half:], code)
 		return
 	}
-	at := s.chunk*codes + 4*(s.lane*p.Products()+s.product)
-	word(at, bits.RotateLeft32(uint32(code&15)<<(16*s.half+4*s.reg), 2))
-	top := uint32(code >> 4)
-	at = p.Unit/p.Chunk*codes + s.chunk*high
+	twos := func(at int, bits uint32) {
+		word(at+4*(s.lane*((p.Products()+1)/2)+s.product/2), bits<<(16*s.half+8*(s.product%2)+2*s.reg))
+	}
+	ones := func(at int, bit uint32) { word(at+4*s.lane, bit<<(16*s.half+4*s.product+s.reg)) }
+	first, second := s.chunk*codes, p.Unit/p.Chunk*codes+s.chunk*high
+	if p.Stored == 3 {
+		twos(first, uint32(code&3))
+		ones(second, uint32(code>>2))
+		return
+	}
+	word(first+4*(s.lane*p.Products()+s.product), bits.RotateLeft32(uint32(code&15)<<(16*s.half+4*s.reg), 2))
 	switch p.Stored {
 	case 5:
-		word(at+4*s.lane, top<<(16*s.half+4*s.product+s.reg))
+		ones(second, uint32(code>>4))
 	case 6:
-		word(at+4*(s.lane*((p.Products()+1)/2)+s.product/2), top<<(16*s.half+8*(s.product%2)+2*s.reg))
+		twos(second, uint32(code>>4))
 	}
 }
 

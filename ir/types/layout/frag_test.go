@@ -36,6 +36,12 @@ func fragAt(f Frag, packed []byte, cols, r, k int) float32 {
 		per := min(products, 2)
 		code = uint32(unit[chunk*f.Chunk*16+8*((j/2*32+lane)*per+j%2)+2*i+h])
 		end = f.Unit * 16
+	case 3:
+		pair := (products + 1) / 2
+		code = u32(chunk*128*pair+4*(lane*pair+j/2)) >> (16*h + 8*(j%2) + 2*i) & 3
+		end = 128 * pair * chunks
+		code |= u32(end+128*chunk+4*lane) >> (16*h + 4*j + i) & 1 << 2
+		end += 128 * chunks
 	default:
 		code = bits.RotateLeft32(u32(chunk*f.Chunk*8+4*(lane*products+j)), -2) >> (16*h + 4*i) & 15
 		end = f.Unit * 8

@@ -109,26 +109,25 @@ func (p packer) place(col []byte, b *parts, lane int) {
 		}
 		return
 	}
-	for q := c; len(q) >= 8; q = q[8:] {
-		lo, hi := binary.LittleEndian.Uint32(q), binary.LittleEndian.Uint32(q[4:])
-		binary.LittleEndian.PutUint32(col[at:], lo&0x0f0f0f0f|hi&0x0f0f0f0f<<4)
-		at += 64
+	low, high := f.Planes()
+	at = putPlane(col, at, c, 0, low)
+	if high > 0 {
+		putPlane(col, at, c, low, high)
 	}
-	high, mask := f.Bits-4, uint32(0x01010101)
-	if high == 2 {
-		mask = 0x03030303
-	}
-	if high == 0 {
-		return
-	}
-	for q := c; len(q) > 0; q = q[32/high:] {
+}
+
+// putPlane writes bits from to from+width of each code, and gives the place behind them.
+func putPlane(col []byte, at int, code []byte, from, width int) int {
+	mask := uint32(1<<width-1) * 0x01010101
+	for q := code; len(q) > 0; q = q[32/width:] {
 		var w uint32
-		for i := range 8 / high {
-			w |= binary.LittleEndian.Uint32(q[4*i:]) >> 4 & mask << (high * i)
+		for i := range 8 / width {
+			w |= binary.LittleEndian.Uint32(q[4*i:]) >> from & mask << (width * i)
 		}
 		binary.LittleEndian.PutUint32(col[at:], w)
 		at += 64
 	}
+	return at
 }
 
 // split takes block c of a row apart.
@@ -219,8 +218,22 @@ func split6K(b *parts, src []byte) {
 func (p packer) splitGroup(b *parts, row []byte, c int) {
 	scales, zeros, _ := p.b.Parts(p.cols)
 	b.half = [2]uint16{binary.LittleEndian.Uint16(row[scales+2*c:]), smallHalf(row[zeros+c])}
+	if p.f.Bits == 3 {
+		threes(b.code[:p.f.Block], row[c*p.f.Block*3/8:])
+		return
+	}
 	for i, v := range row[c*p.f.Block/2:][:p.f.Block/2] {
 		b.code[2*i], b.code[2*i+1] = v&15, v>>4
+	}
+}
+
+// threes spreads a dense stream of three bits, eight codes of three bytes at a time.
+func threes(dst, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[8:], src[3:] {
+		w := uint32(src[0]) | uint32(src[1])<<8 | uint32(src[2])<<16
+		for i := range dst[:8] {
+			dst[i] = byte(w>>(3*i)) & 7
+		}
 	}
 }
 

@@ -27,9 +27,16 @@ func at(f Format, packed []byte, cols, r, k int) float32 {
 	}
 	plane := 32*f.Halfs + 16*f.Bytes
 	var q uint32
-	if f.Bits == 8 {
+	switch f.Bits {
+	case 8:
 		q = u32(plane+64*(i/4)+4*lane) >> (8 * (i % 4)) & 255
-	} else {
+	case 3:
+		j := i % 16
+		q = u32(plane+64*(i/16)+4*lane) >> (8*(j%4) + 2*(j/4)) & 3
+		plane += 4 * f.Block
+		j = i % 32
+		q |= u32(plane+64*(i/32)+4*lane) >> (8*(j%4) + j/4) & 1 << 2
+	default:
 		j := i % 8
 		q = u32(plane+64*(i/8)+4*lane) >> (8*(j%4) + 4*(j/4)) & 15
 	}
