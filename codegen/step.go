@@ -19,7 +19,7 @@ func (b *builder) memory() {
 	for _, c := range b.m.Caches {
 		t := slices.IndexFunc(b.m.Tables, func(t *ir.Table) bool { return t.Name == c.Table })
 		b.p.Caches = append(b.p.Caches, program.Cache{Name: c.Name, Elem: c.Elem.String(), Heads: c.Heads, Dim: c.Dim, Table: t,
-			PageBytes: work.PageBytes(c.Heads, c.Dim, b.m.Tables[t].Page, layout.Enc(c.Elem.String()))})
+			PageBytes: work.PageStride(c.Heads, c.Dim, b.m.Tables[t].Page, b.m.Tables[t].Summary, layout.Enc(c.Elem.String()))})
 	}
 	slots := map[int][]string{}
 	for _, f := range b.m.Funcs {

@@ -46,11 +46,12 @@ func (a attn) at(slot, h, span kernel.I64) spanAt {
 	p, token := a.p, span.Times(int64(a.span))
 	page := physical(a.k, slot, token.Over(int64(p.Page)))
 	in := token.Modulo(int64(p.Page))
-	bytes := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)
-	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(int64(a.pad*p.Page) * a.size)))
+	stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
+	half := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc) / 2
+	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(stride).Add(h.Times(int64(a.pad*p.Page) * a.size)))
 	return spanAt{
 		keys:   head.At(in.Times(a.size)),
-		values: head.At(in.Times(int64(a.pad) * a.size)).Plus(bytes / 2),
+		values: head.At(in.Times(int64(a.pad) * a.size)).Plus(half),
 	}
 }
 

@@ -35,10 +35,10 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 			return linearOneBody(p, targetKind(t.Arch)), nil
 		}
 		if onTiles(p, t) {
-			return linearTilesBody(p, t), nil
+			return summarised(p, linearTilesBody(p, t)), nil
 		}
 		if t.Arch == target.X86 {
-			return linearManyBody(p, t), nil
+			return summarised(p, linearManyBody(p, t)), nil
 		}
 	case work.Embed:
 		return kernel.Body{Main: func(k *kernel.Kernel) { embed(k, p) }}, nil
@@ -52,7 +52,7 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		}
 		return attentionPrefill(p), nil
 	case work.KVStore:
-		return kernel.Body{Main: func(k *kernel.Kernel) { kvStore(k, p) }}, nil
+		return kvStoreBody(p), nil
 	case work.Rope:
 		return kernel.Body{Main: func(k *kernel.Kernel) { rope(k, p) }}, nil
 	}

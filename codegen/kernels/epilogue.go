@@ -68,6 +68,11 @@ func (e epilogue) glu(n kernel.I64, l kernel.Lanes, gate, up kernel.Vec) {
 	l.Store(kernel.Arg[kernel.F32](e.k, "y").At(n.Times(f)), act(e.p.Act, gate, e.k).Mul(up))
 }
 
+func (e epilogue) cache() appendTo {
+	q := e.p.QKV
+	return appendTo{k: e.k, kvHeads: q.KVHeads, dim: q.Dim, page: q.Page, summary: q.Summary, enc: q.CacheEnc}
+}
+
 // head finishes head h (of q, then k, then v) of token n, whose sums lie at s: bias, norm
 // and rotation in place, then to q or to the cache.
 func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
@@ -80,7 +85,7 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 		})
 	}
 	heads, kv := k.Int(int64(q.Heads)), k.Int(int64(q.KVHeads))
-	store := appendTo{k: k, kvHeads: q.KVHeads, dim: q.Dim, page: q.Page, enc: q.CacheEnc}
+	store := e.cache()
 	kernel.If(k, h.Lt(heads), nil, func() []kernel.Vec {
 		e.turn(n, s, q.QNorm, "qn")
 		y := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(q.Heads)).Add(h).Times(int64(q.Dim)))
@@ -95,6 +100,9 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 		kernel.If(k, isK, nil, func() []kernel.Vec {
 			e.turn(n, s, q.KNorm, "kn")
 			store.key(at, h.Sub(heads), s)
+			if q.Summary > 0 && p.Tokens == work.One {
+				store.summarise(at, h.Sub(heads))
+			}
 			return nil
 		}, func() []kernel.Vec {
 			store.value(at, h.Sub(heads).Sub(kv), s)

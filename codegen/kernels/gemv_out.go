@@ -194,6 +194,9 @@ func (e out) adjacent(n, row kernel.I64, v, other kernel.F32) {
 // head stores a value of q, or appends it to the cache.
 func (e out) head(n, row kernel.I64, v kernel.F32) {
 	k, q := e.k, e.p.QKV
+	if q.Summary > 0 {
+		k.Errorf("gemv: page summaries, expected none on a GPU")
+	}
 	dim := int64(q.Dim)
 	heads, kv := int64(q.Heads)*dim, int64(q.KVHeads)*dim
 	kernel.If(k, row.Lt(k.Int(heads)), nil, func() []kernel.Vec {

@@ -7,10 +7,12 @@ import (
 )
 
 // appendTo writes keys and values to the pages of a cache: K [kv head][pad][page]
-// (lane = token), then V [kv head][page][pad], where pad is dim up to whole vectors.
+// (lane = token), then V [kv head][page][pad], where pad is dim up to whole vectors, then
+// summaries if summary, their size in tokens, is not 0.
 type appendTo struct {
 	k                  *kernel.Kernel
 	kvHeads, dim, page int
+	summary            int
 	enc                layout.Enc
 }
 
@@ -39,7 +41,11 @@ func (a appendTo) row(n kernel.I64) place {
 
 func (a appendTo) pad() int { return work.Padded(a.dim) }
 
-func (a appendTo) pageElems() int64 { return 2 * int64(a.kvHeads*a.pad()*a.page) }
+// stride is the elements from page to page, half those of a page's keys.
+func (a appendTo) stride() int64 {
+	return work.PageStride(a.kvHeads, a.dim, a.page, a.summary, a.enc) / encSize(a.enc)
+}
+func (a appendTo) half() int64 { return int64(a.kvHeads * a.pad() * a.page) }
 
 // store writes one element.
 func (a appendTo) store(i kernel.I64, x kernel.F32) {
@@ -68,7 +74,7 @@ func (a appendTo) storeVec(i kernel.I64, x kernel.Vec) {
 // key scatters a head's key over its dims.
 func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	k := a.k
-	base := at.page.Times(a.pageElems()).Add(head.Times(int64(a.pad() * a.page))).Add(at.token)
+	base := at.page.Times(a.stride()).Add(head.Times(int64(a.pad() * a.page))).Add(at.token)
 	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(i kernel.I64) {
 		a.store(base.Add(i.Times(int64(a.page))), kernel.LoadF32(x.At(i)))
 	})
@@ -77,7 +83,7 @@ func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 // value stores a head's value.
 func (a appendTo) value(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	k := a.k
-	base := at.page.Times(a.pageElems()).Plus(a.pageElems() / 2).
+	base := at.page.Times(a.stride()).Plus(a.half()).
 		Add(head.Times(int64(a.page)).Add(at.token).Times(int64(a.pad())))
 	kernel.Row(k, a.dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
 		a.storeVec(base.Add(l.I), l.Load(x)) // zeros beyond dim
@@ -85,9 +91,13 @@ func (a appendTo) value(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	})
 }
 
+func storeOf(k *kernel.Kernel, p work.KVStore) appendTo {
+	return appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, summary: p.Summary, enc: p.CacheEnc}
+}
+
 // kvStore appends one row's keys and values.
 func kvStore(k *kernel.Kernel, p work.KVStore) {
-	a := appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, enc: p.CacheEnc}
+	a := storeOf(k, p)
 	n := k.Item()
 	at := a.row(n)
 	kernel.Each(k, k.Int(0), k.Int(int64(p.KVHeads)), 1, func(h kernel.I64) {

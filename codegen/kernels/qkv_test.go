@@ -19,6 +19,7 @@ import (
 type cacheOf struct {
 	enc               layout.Enc
 	kv, dim, page     int
+	summary           int
 	maxPages          int
 	bytes             []byte
 	pages             []int32 // [slots][maxPages]
@@ -28,7 +29,12 @@ type cacheOf struct {
 }
 
 func newCache(t testing.TB, enc layout.Enc, kv, dim, page int, lens, news []int) *cacheOf {
-	c := &cacheOf{enc: enc, kv: kv, dim: dim, page: page}
+	return newCacheOf(t, cacheOf{enc: enc, kv: kv, dim: dim, page: page}, lens, news)
+}
+
+// newCacheOf is newCache for the shape of a cache, with summaries too.
+func newCacheOf(t testing.TB, shape cacheOf, lens, news []int) *cacheOf {
+	c, page := &shape, shape.page
 	for s := range lens {
 		c.maxPages = max(c.maxPages, (lens[s]+news[s]+page-1)/page)
 		c.rows += news[s]
@@ -40,7 +46,7 @@ func newCache(t testing.TB, enc layout.Enc, kv, dim, page int, lens, news []int)
 	for i := range c.pages {
 		c.pages[i] = int32(phys[i])
 	}
-	c.bytes = alloc[byte](t, len(phys)*int(work.PageBytes(kv, dim, page, enc)))
+	c.bytes = alloc[byte](t, len(phys)*int(work.PageStride(c.kv, c.dim, page, c.summary, c.enc)))
 	for i := range c.bytes {
 		c.bytes[i] = 0xff // a NaN in every encoding
 	}
@@ -64,14 +70,20 @@ func (c *cacheOf) index(n int) (slot, i int) {
 
 // elem is the element number of a key's or value's d-th component.
 func (c *cacheOf) elem(value bool, slot, token, head, d int) int {
-	at := int(c.pages[slot*c.maxPages+token/c.page]) * 2 * c.kv * c.dim * c.page
+	pad, at := work.Padded(c.dim), c.pageAt(slot, token)
 	if value {
-		return at + c.kv*c.dim*c.page + (head*c.page+token%c.page)*c.dim + d
+		return at + c.kv*pad*c.page + (head*c.page+token%c.page)*pad + d
 	}
 	if c.gpu {
-		return at + (head*c.page+token%c.page)*c.dim + d
+		return at + (head*c.page+token%c.page)*pad + d
 	}
-	return at + (head*c.dim+d)*c.page + token%c.page
+	return at + (head*pad+d)*c.page + token%c.page
+}
+
+// pageAt is the element at which a token's page begins.
+func (c *cacheOf) pageAt(slot, token int) int {
+	stride := work.PageStride(c.kv, c.dim, c.page, c.summary, c.enc) / encSize(c.enc)
+	return int(c.pages[slot*c.maxPages+token/c.page]) * int(stride)
 }
 
 func (c *cacheOf) get(i int) float32 {
@@ -135,7 +147,8 @@ func testQKV(t *testing.T, tgt target.Target, p work.Linear, lens, news []int) {
 	t.Helper()
 	q := p.QKV
 	p.Epilogue, p.Dot, p.Rows = work.QKV, work.F32, []int{q.Heads * q.Dim, q.KVHeads * q.Dim, q.KVHeads * q.Dim}
-	c := newCache(t, q.CacheEnc, q.KVHeads, q.Dim, q.Page, lens, news)
+	c := newCacheOf(t, cacheOf{enc: q.CacheEnc, kv: q.KVHeads, dim: q.Dim, page: q.Page, summary: q.Summary}, lens, news)
+	c.fill()
 	l := open(t, tgt, p)
 	packed, w := weight(t, p.Enc, p.Rows, p.Cols)
 	g, b := random(t, p.Cols, 1), random(t, p.R(), 1)
@@ -178,6 +191,7 @@ func testQKV(t *testing.T, tgt target.Target, p work.Linear, lens, news []int) {
 			close32(t, name+" kv", got, want, c.tol())
 		}
 	}
+	c.checkSummaries(t, name)
 }
 
 func TestQKV(t *testing.T) {
@@ -186,6 +200,8 @@ func TestQKV(t *testing.T) {
 		for _, p := range []work.Linear{
 			{Enc: layout.Q4_1, Cols: 64, QKV: &work.Heads{Heads: 6, KVHeads: 2, Dim: 64, RotaryDim: 64, Style: work.Adjacent, CacheEnc: layout.F16, Page: 64}},
 			{Enc: layout.Q8_0, Cols: 96, Bias: true, QKV: &work.Heads{Heads: 2, KVHeads: 1, Dim: 48, RotaryDim: 32, Style: work.Half, QNorm: rms, KNorm: rms, CacheEnc: layout.F32, Page: 16}},
+			{Enc: layout.Q8_0, Cols: 32, QKV: &work.Heads{Heads: 4, KVHeads: 2, Dim: 48, CacheEnc: layout.F16, Page: 64, Summary: 16}},
+			{Enc: layout.F32, Cols: 7, QKV: &work.Heads{Heads: 2, KVHeads: 1, Dim: 16, RotaryDim: 16, Style: work.Half, CacheEnc: layout.F32, Page: 32, Summary: 32}},
 			{Enc: layout.F32, Cols: 5, QKV: &work.Heads{Heads: 2, KVHeads: 2, Dim: 16, RotaryDim: 6, Style: work.Half, CacheEnc: layout.BF16, Page: 32}},
 			{Enc: layout.Q4_0, Cols: 32, QKV: &work.Heads{Heads: 1, KVHeads: 1, Dim: 80, CacheEnc: layout.F32, Page: 16}},
 		} {

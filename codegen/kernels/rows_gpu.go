@@ -185,6 +185,9 @@ func kvStoreGPU(k *kernel.Kernel, p work.KVStore) {
 		k.Errorf("kvstore: cache %q, expected f16 or bf16 on a GPU", p.CacheEnc)
 		return
 	}
+	if p.Summary > 0 {
+		k.Errorf("kvstore: page summaries, expected none on a GPU")
+	}
 	n, pad := k.Item(), work.Padded(p.Dim)
 	at := appendTo{k: k, page: p.Page}.row(n)
 	bytes := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)

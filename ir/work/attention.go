@@ -31,6 +31,7 @@ type Attention struct {
 	Softcap             float32
 	CacheEnc            layout.Enc
 	Page                int
+	Summary             int // tokens of a page summary; 0: pages have none
 	Split               int // Decode: tokens of an item, a multiple of Page
 }
 
@@ -40,7 +41,7 @@ func (p Attention) Family() string { return "attention" }
 // Key implements Params.
 func (p Attention) Key() string {
 	return key("attention", "phase", p.Phase, "heads", p.Heads, "kv", p.KVHeads, "dim", p.Dim, "scale", p.Scale,
-		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "split", p.Split)
+		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "split", p.Split)
 }
 
 // Validate implements Params.
@@ -55,6 +56,7 @@ func (p Attention) Validate() error {
 	c.that(p.Softcap >= 0, "softcap is %v, expected at least 0", p.Softcap)
 	c.that(p.Sink == 0 || p.Window > 0, "sink %d without a window", p.Sink)
 	c.cache(p.CacheEnc, p.Page)
+	c.summary(p.Page, p.Summary)
 	if p.Phase == Decode {
 		c.that(p.Split > 0 && p.Page > 0 && p.Split%p.Page == 0, "split of %d tokens, expected a multiple of the page's %d", p.Split, p.Page)
 	} else {
@@ -133,11 +135,13 @@ func PageBytes(kvHeads, dim, page int, enc layout.Enc) int64 {
 // KVStore appends rows to a cache: the alternative to Linear's QKV epilogue.
 //
 // Operands: k f32[N, KVHeads, Dim], v f32[N, KVHeads, Dim], cache, row_slot, slot_start,
-// slot_len, pages; N, P. An item is a row.
+// slot_len, pages; N, P. An item is a row. With Summary all items are one group, whose Last
+// makes anew the summaries that the rows have touched, from the keys as stored.
 type KVStore struct {
 	KVHeads, Dim int
 	CacheEnc     layout.Enc
 	Page         int
+	Summary      int // tokens of a page summary; 0: pages have none
 }
 
 // Family implements Params.
@@ -145,7 +149,7 @@ func (p KVStore) Family() string { return "kvstore" }
 
 // Key implements Params.
 func (p KVStore) Key() string {
-	return key("kvstore", "kv", p.KVHeads, "dim", p.Dim, "cache", p.CacheEnc, "page", p.Page)
+	return key("kvstore", "kv", p.KVHeads, "dim", p.Dim, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary)
 }
 
 // Validate implements Params.
@@ -154,6 +158,7 @@ func (p KVStore) Validate() error {
 	c.positive("kv heads", p.KVHeads)
 	c.positive("head dim", p.Dim)
 	c.cache(p.CacheEnc, p.Page)
+	c.summary(p.Page, p.Summary)
 	return c.err()
 }
 
@@ -166,7 +171,12 @@ func (p KVStore) Operands() []Operand {
 func (p KVStore) Items(d Dims) int64 { return d.N }
 
 // Group implements Params.
-func (p KVStore) Group(Dims) int64 { return 0 }
+func (p KVStore) Group(d Dims) int64 {
+	if p.Summary == 0 {
+		return 0
+	}
+	return p.Items(d)
+}
 
 // Scratch implements Params.
 func (p KVStore) Scratch() int64 { return 0 }

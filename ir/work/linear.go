@@ -72,6 +72,7 @@ type Heads struct {
 	QNorm, KNorm        *RMSNorm   // per head, before rotation; gains are [Dim]
 	CacheEnc            layout.Enc // f32, f16 or bf16
 	Page                int        // tokens of a page
+	Summary             int        // tokens of a page summary; 0: pages have none
 }
 
 // Linear is y[n,r] = sum over k of x[n,k] * w[r,k], then bias, then the epilogue.
@@ -121,7 +122,7 @@ func (h *Heads) key() string {
 		return ""
 	}
 	return key("heads", "q", h.Heads, "kv", h.KVHeads, "dim", h.Dim, "rotary", h.RotaryDim, "style", h.Style,
-		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "cache", h.CacheEnc, "page", h.Page)
+		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "cache", h.CacheEnc, "page", h.Page, "summary", h.Summary)
 }
 
 // R is the number of rows of all segments.
@@ -190,6 +191,7 @@ func (c *check) heads(p Linear) {
 	c.that(ok, "qkv: rows %v, expected %v", p.Rows, want)
 	c.rotary(h.Style, h.RotaryDim, h.Dim)
 	c.cache(h.CacheEnc, h.Page)
+	c.summary(h.Page, h.Summary)
 }
 
 func (c *check) rotary(s Style, rot, dim int) {
@@ -283,8 +285,14 @@ func (p Linear) units() int {
 	return n
 }
 
-// Group implements Params.
-func (p Linear) Group(Dims) int64 { return 0 }
+// Group implements Params. Many, of a cache with summaries: Last makes those that the rows
+// have touched; One makes its own.
+func (p Linear) Group(d Dims) int64 {
+	if p.Tokens == Many && p.QKV != nil && p.QKV.Summary > 0 {
+		return p.Items(d)
+	}
+	return 0
+}
 
 // Scratch implements Params. One: x as the inner loop wants it (three digits and sums
 // of every block cost less than 8 bytes a value) and a head's sums. Many: the panel, the

@@ -215,7 +215,7 @@ func (l *linear) qkv(sum *ir.Value) error {
 	if len(l.p.Rows) != 3 || len(b.part.Yield) != 2 || b.count(ir.OpAppend) != 1 {
 		return fmt.Errorf("%d segments and %d results, expected q, k, v and the rotated q and a cache", len(l.p.Rows), len(b.part.Yield))
 	}
-	h := &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, CacheEnc: cacheEnc(cache)}
+	h := &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}
 	var q, qd, kvd *ir.Value
 	for i, y := range b.part.Yield {
 		if y == app {

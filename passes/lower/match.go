@@ -225,6 +225,9 @@ func rms(v *ir.Value) work.RMSNorm {
 	return work.RMSNorm{Eps: float32(a.Eps), Offset: float32(a.Offset)}
 }
 
+// summary is the tokens of a page summary of a cache, 0 without any.
+func (b *body) summary(c *ir.CacheDecl) int { return b.m.Table(c.Table).Summary }
+
 // cacheOf returns a cache's declaration and its page size.
 func (b *body) cacheOf(v *ir.Value) (*ir.CacheDecl, int, error) {
 	c := b.m.Cache(v.Type.Cache)

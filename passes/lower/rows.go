@@ -35,7 +35,7 @@ func matchStore(b *body) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	return Found{work.KVStore{KVHeads: c.Heads, Dim: c.Dim, CacheEnc: cacheEnc(c), Page: page},
+	return Found{work.KVStore{KVHeads: c.Heads, Dim: c.Dim, CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c)},
 		map[string]*ir.Value{"k": k, "v": v, "cache": d}}, f32s(k, v)
 }
 
@@ -61,7 +61,7 @@ func matchAttention(b *body) (Found, error) {
 		return Found{}, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
 	}
 	p := work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
-		Scale: float32(a.Scale), Sink: a.Sink, Softcap: float32(a.Cap), CacheEnc: cacheEnc(c), Page: page}
+		Scale: float32(a.Scale), Sink: a.Sink, Softcap: float32(a.Cap), CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c)}
 	if a.Recent != nil {
 		p.Window = *a.Recent + 1
 	}
