@@ -55,6 +55,15 @@ type Warp interface {
 	CopyAsync(lane int, to, from uint64, size, read int)
 	Commit(lanes uint32)
 	WaitCopies(lanes uint32, groups int)
+	// InitMBarrier makes an mbarrier of 8 bytes of shared memory for so many arrivals a
+	// phase; ArriveMBarrier first makes the phase wait for bytes, then arrives;
+	// WaitMBarrier suspends the warp until the phase of a parity (0 first) has ended.
+	InitMBarrier(lane int, addr uint64, arrivals int)
+	ArriveMBarrier(lane int, addr uint64, bytes int)
+	WaitMBarrier(lane int, addr uint64, parity uint64)
+	// CopyBulk starts a copy of bytes from global to shared memory by another agent, which
+	// the phase of an mbarrier counts.
+	CopyBulk(lane int, to, from uint64, size int, done uint64)
 	// Sync waits at a barrier of the block for so many threads, 0 for all of the block;
 	// Arrive counts for it without waiting.
 	Sync(barrier uint64, threads int)

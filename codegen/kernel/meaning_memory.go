@@ -121,84 +121,28 @@ func copy16(c *Call) {
 	})
 }
 
-// An mbarrier's word as meanings keep it (the machine's is opaque): arrivals of a phase,
-// arrivals still to come, bytes still to come, and the parity of the phase.
-type mbarWord struct {
-	count, left int
-	bytes       int // negative where bytes came before they were expected
-	parity      uint64
-}
-
-func (w mbarWord) bits() uint64 {
-	return uint64(w.count&0xfff) | uint64(w.left&0xfff)<<12 | uint64(uint32(w.bytes))<<24&(1<<56-1<<24) | w.parity<<56
-}
-
-func mbarOf(b uint64) mbarWord {
-	return mbarWord{count: int(b & 0xfff), left: int(b >> 12 & 0xfff), bytes: int(int32(b >> 24)), parity: b >> 56 & 1}
-}
-
-func (w mbarWord) turn() mbarWord {
-	if w.left == 0 && w.bytes == 0 {
-		w.left, w.parity = w.count, w.parity^1
-	}
-	return w
-}
-
-func (c *Call) mbar(lane int, addr uint64, order Order, f func(w mbarWord) mbarWord) {
-	c.Atomic(lane, Shared, addr&0xffffffff, 8, order, func(old uint64) uint64 { return f(mbarOf(old)).bits() })
-}
-
 func mbarInit(c *Call) {
-	c.Each(func(l int) {
-		n := int(uint32(c.In[1][l]))
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], mbarWord{count: n, left: n}.bits())
-		c.Store(l, Shared, c.In[0][l]&0xffffffff, b[:])
-	})
+	c.Each(func(l int) { c.InitMBarrier(l, address(Shared, c.In[0][l]), int(uint32(c.In[1][l]))) })
 }
 
 func mbarArrive(c *Call) {
-	c.Each(func(l int) {
-		c.mbar(l, c.In[0][l], Release, func(w mbarWord) mbarWord { w.left--; return w.turn() })
-	})
+	c.Each(func(l int) { c.ArriveMBarrier(l, address(Shared, c.In[0][l]), 0) })
 }
 
 func mbarExpect(c *Call) {
-	c.Each(func(l int) {
-		n := int(uint32(c.In[1][l]))
-		c.mbar(l, c.In[0][l], Release, func(w mbarWord) mbarWord { w.left--; w.bytes += n; return w.turn() })
-	})
+	c.Each(func(l int) { c.ArriveMBarrier(l, address(Shared, c.In[0][l]), int(uint32(c.In[1][l]))) })
 }
 
 // mbarTry waits until the phase has ended, which a program cannot tell from being told no.
 func mbarTry(c *Call) {
 	c.Each(func(l int) {
-		var seen uint64
-		look := func(order Order) bool {
-			c.mbar(l, c.In[0][l], order, func(w mbarWord) mbarWord { seen = w.parity; return w })
-			return seen != c.In[1][l]&1
-		}
-		c.Wait("mbarrier", func() bool { return look(Relaxed) })
-		look(Acquire)
+		c.WaitMBarrier(l, address(Shared, c.In[0][l]), c.In[1][l]&1)
 		c.Out[0][l] = 1
 	})
 }
 
-// bulkCopy copies at once: a program that reads before the barrier says so is wrong, but
-// not found.
 func bulkCopy(c *Call) {
 	c.Each(func(l int) {
-		n := uint64(uint32(c.In[2][l]))
-		to, from := c.In[0][l]&0xffffffff, c.In[1][l]
-		if n%16 != 0 || to%16 != 0 || from%16 != 0 {
-			c.Fail(l, "bulk copy of %d bytes from %#x to %#x, expected multiples of 16", n, from, to)
-			return
-		}
-		var b [16]byte
-		for i := uint64(0); i < n; i += 16 {
-			c.Load(l, Global, from+i, b[:])
-			c.Store(l, Shared, to+i, b[:])
-		}
-		c.mbar(l, c.In[3][l], Release, func(w mbarWord) mbarWord { w.bytes -= int(n); return w.turn() })
+		c.CopyBulk(l, address(Shared, c.In[0][l]), c.In[1][l], int(uint32(c.In[2][l])), address(Shared, c.In[3][l]))
 	})
 }

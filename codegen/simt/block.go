@@ -15,6 +15,7 @@ type blockState struct {
 	shared   *region
 	barriers map[uint64]*barrier
 	turns    int
+	mbars    map[uint64]*mbarrier
 }
 
 // barrier counts threads that arrive.
@@ -28,7 +29,7 @@ type barrier struct {
 }
 
 func (x *machine) newBlock(number int) *blockState {
-	b := &blockState{m: x, number: number, barriers: map[uint64]*barrier{}}
+	b := &blockState{m: x, number: number, barriers: map[uint64]*barrier{}, mbars: map[uint64]*mbarrier{}}
 	b.shared = &region{name: "shared memory", bytes: make([]byte, x.f.static+x.Shared), writable: true, shared: true}
 	b.shared.track(false)
 	for i := range x.Warps {

@@ -81,6 +81,13 @@ func (w *warp) Wait(what string, until func() bool) {
 	if until() {
 		return
 	}
+	if before := w.until; before != nil { // another lane waits too
+		done, also := false, until
+		until = func() bool {
+			done = done || before()
+			return done && also()
+		}
+	}
 	w.state, w.until = waiting, until
 	w.why = fmt.Sprintf("%s at %s", what, w.line())
 }

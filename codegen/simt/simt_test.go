@@ -191,6 +191,15 @@ func TestPlantedBugs(t *testing.T) {
 		{"copy read before its wait", InFlight, "reads byte", run{blocks: 1, warps: 1, x: iota32(128), shared: 512},
 			func(k kern) { copied(k, 1) },
 			func(k kern) { copied(k, 0) }},
+		{"bulk copy read before its barrier", InFlight, "reads byte", run{blocks: 1, warps: 1, x: iota32(128), shared: 528},
+			func(k kern) { bulk(k, false, true) },
+			func(k kern) { bulk(k, true, true) }},
+		{"barrier that nobody feeds", Deadlock, "waiting: warps 0 (mbarrier at simt_test.go", run{blocks: 1, warps: 1, x: iota32(128), shared: 528},
+			func(k kern) { bulk(k, true, false) },
+			func(k kern) { bulk(k, true, true) }},
+		{"bulk copy over what is read", InFlight, "reads byte", run{blocks: 1, warps: 2, x: iota32(128), shared: 528},
+			func(k kern) { refill(k, false) },
+			func(k kern) { refill(k, true) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.run
@@ -276,4 +285,47 @@ func copied(k kern, left int) {
 	g.Commit()
 	g.WaitCopies(left)
 	kernel.LoadF32(to)
+}
+
+// bars are an mbarrier after 512 bytes of shared memory, for one arrival.
+func bars(k kern) kernel.Ptr[kernel.I64] {
+	p := kernel.SharedAt[kernel.I64](k, 512)
+	kernel.When(k, thread(k).Eq(k.Int(0)), func() {
+		k.GPU().MBarrierInit(p, 1)
+		k.GPU().FenceMBarrier()
+	})
+	k.GPU().Sync()
+	return p
+}
+
+// fetch copies x to shared memory.
+func fetch(k kern, bar kernel.Ptr[kernel.I64]) {
+	g := k.GPU()
+	kernel.When(k, thread(k).Eq(k.Int(0)), func() {
+		g.MBarrierExpect(bar, k.Int32(512))
+		g.CopyBulk(kernel.As[kernel.U8](shared(k, 0)), kernel.As[kernel.U8](arg(k, "x")), k.Int32(512), bar, g.Streamed())
+	})
+}
+
+func bulk(k kern, wait, feed bool) {
+	bar := bars(k)
+	if feed {
+		fetch(k, bar)
+	}
+	if wait {
+		k.GPU().MBarrierWait(bar, k.Int32(0))
+	}
+	kernel.LoadF32(shared(k, 0).At(k.GPU().Lane()))
+}
+
+// refill copies again once all have read, or too early.
+func refill(k kern, sync bool) {
+	bar := bars(k)
+	fetch(k, bar)
+	k.GPU().MBarrierWait(bar, k.Int32(0))
+	kernel.LoadF32(shared(k, 0).At(thread(k)))
+	if sync {
+		k.GPU().Sync()
+	}
+	fetch(k, bar)
 }
