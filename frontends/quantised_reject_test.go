@@ -43,7 +43,18 @@ func TestPackedReject(t *testing.T) {
 			return true
 		}, "tensor \"" + v + ".weight_scale\": row 1, group 0: +Inf, expected a finite number"},
 		{"A4 pack order", "awq_gemm_g64_bias", [2]string{`"version": "gemm"`, `"version": "exllama"`}, "", nil, `key "quantization_config.version": "exllama", expected gemm, gemv`},
-		{"order of activations", "gptq_w4_g64_act_order", [2]string{}, "", nil, "columns in the order of activations (desc_act) cannot be read"},
+		{"group of a column", "gptq_w4_g64_act_order", [2]string{}, v + ".g_idx", func(x *weights.TensorData) bool {
+			binary.LittleEndian.PutUint32(x.Data[12:], 2)
+			return true
+		}, "tensor \"" + v + ".g_idx\": column 3 is in group 2, expected one below 2"},
+		{"groups of other sizes", "gptq_w4_g64_act_order", [2]string{}, v + ".g_idx", func(x *weights.TensorData) bool {
+			clear(x.Data)
+			return true
+		}, "tensor \"" + v + ".g_idx\": group 0 has 128 columns, expected 64"},
+		{"fewer columns", "gptq_w4_g64_act_order", [2]string{}, v + ".g_idx", func(x *weights.TensorData) bool {
+			x.Shape[0], x.Data = 64, x.Data[:256]
+			return true
+		}, "tensor \"" + v + ".g_idx\": shape [1 64], expected [1 128]"},
 		{"no scales", "awq_gemm_g64_bias", [2]string{}, v + ".scales", drop, "tensor \"" + v + ".scales\": absent, expected beside " + v + ".qweight"},
 		{"no zeros", "awq_gemm_g64_bias", [2]string{}, v + ".qzeros", drop, "tensor \"" + v + ".qzeros\": absent"},
 		{"no codes", "awq_gemm_g64_bias", [2]string{}, v + ".qweight", drop, "tensor \"" + v + ".weight\": absent"},

@@ -2,14 +2,14 @@ package ir
 
 import "quire/ir/types"
 
-// HeadsAttrs: which KV heads, ascending; a head group of Group consecutive heads
+// HeadsAttrs: which KV heads, in any order, none twice; a head group of Group consecutive heads
 // (1 for keys and values, the query heads of a KV head for queries) each.
 type HeadsAttrs struct {
 	KV    []int `ir:"kv"`
 	Group int   `ir:"group"`
 }
 
-// MergeAttrs: the KV heads of each argument; together every KV head once.
+// MergeAttrs: the KV heads of each argument, ascending; together every KV head once.
 type MergeAttrs struct {
 	KV    [][]int `ir:"kv"`
 	Group int     `ir:"group"`
@@ -22,7 +22,7 @@ func (MergeAttrs) attrs() {}
 func inferHeads(c *inferCtx) types.Type {
 	x, a := c.float(0, 2), c.attrs.(HeadsAttrs)
 	kv := c.kvHeads("heads of arg 1", x, a.Group)
-	c.headList(a.KV, kv, map[int]bool{})
+	c.headList(a.KV, kv, map[int]bool{}, false)
 	return withHeads(x, len(a.KV)*a.Group)
 }
 
@@ -37,7 +37,7 @@ func inferHeadsMerge(c *inferCtx) types.Type {
 		if n := c.kvHeads("heads of an argument", t, a.Group); n != len(a.KV[i]) {
 			c.failf("arg %d has %d KV heads, its list %d", i+1, n, len(a.KV[i]))
 		}
-		c.headList(a.KV[i], total, seen)
+		c.headList(a.KV[i], total, seen, true)
 	}
 	if want := withHeads(x, len(a.KV[1])*a.Group); !y.Equal(want) {
 		c.failf("arg 2 has type %s, expected %s", y, want)
@@ -54,8 +54,8 @@ func (c *inferCtx) kvHeads(what string, t types.Type, group int) int {
 	return int(h) / group
 }
 
-// headList checks an ascending list of KV heads, none seen before.
-func (c *inferCtx) headList(list []int, heads int, seen map[int]bool) {
+// headList checks a list of KV heads, none seen before.
+func (c *inferCtx) headList(list []int, heads int, seen map[int]bool, ascending bool) {
 	if len(list) == 0 {
 		c.failf("no heads, expected one or more")
 	}
@@ -63,8 +63,11 @@ func (c *inferCtx) headList(list []int, heads int, seen map[int]bool) {
 		if h < 0 || h >= heads {
 			c.failf("KV head %d of %d", h, heads)
 		}
-		if seen[h] || i > 0 && h < list[i-1] {
-			c.failf("KV head %d is out of order or listed twice", h)
+		if seen[h] {
+			c.failf("KV head %d is listed twice", h)
+		}
+		if ascending && i > 0 && h < list[i-1] {
+			c.failf("KV head %d is out of order", h)
 		}
 		seen[h] = true
 	}

@@ -23,6 +23,7 @@ type Binding struct {
 	Rows, Cols int64           // a vector of n elements is n rows of 1
 	Enc        string          // encoding of the rows: the tensor's, or the one that random values are put into
 	Round      string          // encoding that the rows are rounded to at load, "" to leave them
+	Columns    []int           // of a packed linear: the input of each column, where they are in another order than the inputs
 	Vector     bool            // a norm or a bias: f32 in IR, decoded at load
 	Random     Random
 }

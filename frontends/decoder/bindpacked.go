@@ -57,9 +57,9 @@ func (p *Packed) named(err error) error {
 type suffixes [packed.Roles][]string
 
 var (
-	autoSuffixes       = suffixes{{".qweight"}, {".scales"}, {".qzeros", ".scaled_zeros"}}
-	marlinSuffixes     = suffixes{{".qweight", ".B"}, {".scales", ".s"}, {}}
-	compressedSuffixes = suffixes{{".weight_packed"}, {".weight_scale"}, {".weight_zero_point"}}
+	autoSuffixes       = suffixes{{".qweight"}, {".scales"}, {".qzeros", ".scaled_zeros"}, {".g_idx"}}
+	marlinSuffixes     = suffixes{{".qweight", ".B"}, {".scales", ".s"}, {}, {".g_idx"}}
+	compressedSuffixes = suffixes{{".weight_packed"}, {".weight_scale"}, {".weight_zero_point"}, {".weight_g_idx"}}
 )
 
 func (p *packing) suffixes() suffixes {
@@ -101,25 +101,71 @@ func (b *binder) bindPacked(n Need, module string, rows, first int64) error {
 	for r := range packed.Roles {
 		t := b.find(module, r)
 		if t == nil {
-			if r == packed.Zeros && q.symmetric {
+			if r == packed.Order || r == packed.Zeros && q.symmetric {
 				continue
 			}
 			return b.at(module+q.suffixes()[r][0], "absent, expected beside %s", b.find(module, packed.Codes).Name)
 		}
 		b.used[t.Name] = true
-		p.Tensors[r], p.Parts[r] = t, packed.Array{Elem: t.Enc, Shape: t.Shape}
+		shape := t.Shape
+		if r == packed.Order && len(shape) == 1 {
+			shape = []int64{1, shape[0]}
+		}
+		p.Tensors[r], p.Parts[r] = t, packed.Array{Elem: t.Enc, Shape: shape}
+	}
+	if err := p.inOrder(); err != nil {
+		return err
 	}
 	if err := p.Check(); err != nil {
+		return p.named(err)
+	}
+	columns, err := p.columns()
+	if err != nil {
 		return p.named(err)
 	}
 	if err := b.beside(p, module); err != nil {
 		return err
 	}
-	b.out[n.Name] = Binding{Tensor: p.Tensors[packed.Codes], Packed: p, Row: first, Rows: int64(n.Rows), Cols: int64(n.Cols), Enc: p.Encoding().Name}
+	b.out[n.Name] = Binding{Tensor: p.Tensors[packed.Codes], Packed: p, Row: first, Rows: int64(n.Rows), Cols: int64(n.Cols), Enc: p.Encoding().Name, Columns: columns}
 	return nil
 }
 
-// beside checks the tensors of a packed linear that say nothing new: its shape, its groups in order, a bias of zeros
+// inOrder forgets groups that say nothing: column k is in group k/group. So does every format but GPTQ's and
+// compressed-tensors', which have no other.
+func (p *Packed) inOrder() error {
+	t := p.Tensors[packed.Order]
+	if t == nil {
+		return nil
+	}
+	x, err := integers(t)
+	if err != nil {
+		return err
+	}
+	for k, g := range x {
+		if g != int64(k/p.Group) {
+			return nil
+		}
+	}
+	if len(x) == p.Cols {
+		p.Tensors[packed.Order], p.Parts[packed.Order] = nil, packed.Array{}
+	}
+	return nil
+}
+
+// columns says which column of the file is each of the rows' columns; nil where they are in order.
+func (p *Packed) columns() ([]int, error) {
+	t := p.Tensors[packed.Order]
+	if t == nil {
+		return nil, nil
+	}
+	data := make([]byte, t.Bytes)
+	if _, err := t.ReadAt(data, 0); err != nil {
+		return nil, err
+	}
+	return p.Columns(data)
+}
+
+// beside checks the tensors of a packed linear that say nothing new: its shape, a bias of zeros
 // that AutoGPTQ adds to every linear.
 func (b *binder) beside(p *Packed, module string) error {
 	if t := b.src.Tensor(module + ".weight_shape"); t != nil {
@@ -132,37 +178,12 @@ func (b *binder) beside(p *Packed, module string) error {
 			return b.at(t.Name, "%v, expected [%d %d]", clipped(x), p.Rows, p.Cols)
 		}
 	}
-	for _, name := range []string{module + ".g_idx", module + ".weight_g_idx"} {
-		if t := b.src.Tensor(name); t != nil {
-			b.used[t.Name] = true
-			if err := b.inOrder(p, t); err != nil {
-				return err
-			}
-		}
-	}
 	if t := b.src.Tensor(module + ".bias"); t != nil && !b.used[t.Name] {
 		data := make([]byte, t.Bytes)
 		if _, err := t.ReadAt(data, 0); err != nil {
 			return err
 		}
 		b.used[t.Name] = len(bytes.Trim(data, "\x00")) == 0 // another bias is read by its own need, or by nothing
-	}
-	return nil
-}
-
-// inOrder checks that column k belongs to group k/group.
-func (b *binder) inOrder(p *Packed, t *weights.Tensor) error {
-	x, err := integers(t)
-	if err != nil {
-		return err
-	}
-	if len(x) != p.Cols {
-		return b.at(t.Name, "%d columns, expected %d", len(x), p.Cols)
-	}
-	for k, g := range x {
-		if g != int64(k/p.Group) {
-			return b.at(t.Name, "column %d is in group %d, expected %d: columns in the order of activations (desc_act) cannot be read", k, g, k/p.Group)
-		}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func Build(c Config, bindings Bindings) (*ir.Module, error) {
 		return nil, err
 	}
 	b := ir.NewBuilder(c.Name)
-	s := &step{c: &c, b: b, to: c.Compute, weights: map[key]*ir.Weight{}, ropes: map[bool]*ir.Value{}}
+	s := &step{c: &c, b: b, to: c.Compute, weights: map[key]*ir.Weight{}, ropes: map[bool]*ir.Value{}, columns: map[*ir.Weight][]int{}, gathered: map[gather]*ir.Value{}}
 	if s.to == types.F32 {
 		s.to = types.InvalidDType // the default of every op, left out of the text
 	}
@@ -43,7 +43,8 @@ func Build(c Config, bindings Bindings) (*ir.Module, error) {
 		if n.Vector() {
 			shape = shape[:1]
 		}
-		s.weights[key{n.role.id, n.layer, n.Kind == KindBias}] = b.Weight(n.Name, bound.Elem(), shape...)
+		w := b.Weight(n.Name, bound.Elem(), shape...)
+		s.weights[key{n.role.id, n.layer, n.Kind == KindBias}], s.columns[w] = w, bound.Columns
 	}
 	s.build()
 	return b.Module()
@@ -58,16 +59,39 @@ type key struct {
 
 // step is the state of one Build.
 type step struct {
-	c       *Config
-	b       *ir.Builder
-	f       *ir.FuncBuilder
-	n, s, m types.Dim
-	to      types.DType // of activations; invalid means f32
-	weights map[key]*ir.Weight
-	ropes   map[bool]*ir.Value // by "local"
-	pos     *ir.Value
-	seq     *ir.Value
-	layer   int
+	c        *Config
+	b        *ir.Builder
+	f        *ir.FuncBuilder
+	n, s, m  types.Dim
+	to       types.DType // of activations; invalid means f32
+	weights  map[key]*ir.Weight
+	ropes    map[bool]*ir.Value   // by "local"
+	columns  map[*ir.Weight][]int // Binding.Columns
+	gathered map[gather]*ir.Value
+	pos      *ir.Value
+	seq      *ir.Value
+	layer    int
+}
+
+// gather is inputs put into the order of a weight's columns; the order as text.
+type gather struct {
+	x  *ir.Value
+	by string
+}
+
+// inputs gives x in the order of a weight's columns: once for all weights of one order, which then stay siblings. A
+// column is a head of one element, so that no op and no kernel is new.
+func (s *step) inputs(x *ir.Value, w *ir.Weight) *ir.Value {
+	from := s.columns[w]
+	if from == nil {
+		return x
+	}
+	k := gather{x, fmt.Sprint(from)}
+	if s.gathered[k] == nil {
+		one := s.f.Unflatten(x, 1)
+		s.gathered[k] = s.f.Flatten(s.f.Op(ir.OpHeads, ir.HeadsAttrs{KV: from, Group: 1}, one))
+	}
+	return s.gathered[k]
 }
 
 // declareCaches declares a table for full layers, one for windowed layers, and a cache a layer.
@@ -172,7 +196,7 @@ func (s *step) head(x *ir.Value) *ir.Value {
 	if s.to != types.InvalidDType {
 		to = types.F32
 	}
-	logits := s.f.Linear(s.norm("norm", x), w, to)
+	logits := s.f.Linear(s.inputs(s.norm("norm", x), w), w, to)
 	if s.c.FinalCap != 0 {
 		logits = s.f.Softcap(logits, s.c.FinalCap)
 	}
@@ -210,7 +234,8 @@ func (s *step) norm(id string, x *ir.Value) *ir.Value {
 
 // linear multiplies by a weight and adds its bias, if it has one.
 func (s *step) linear(id string, x *ir.Value) *ir.Value {
-	y := s.f.Linear(x, s.weight(id), types.InvalidDType)
+	w := s.weight(id)
+	y := s.f.Linear(s.inputs(x, w), w, types.InvalidDType)
 	bias := s.weights[key{id, s.layer, true}]
 	if bias == nil {
 		return y

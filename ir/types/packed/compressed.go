@@ -3,7 +3,7 @@ package packed
 // compressed-tensors' "pack-quantized": codes and zeros are signed there, and kept plus 2^(bits-1), which makes them
 // the unsigned ones of the others. Zeros are packed along the outputs.
 var compressed = format{
-	bits: []int{4, 3}, k: 8, n: 1, zeros: maybe, codes: alongCodes,
+	bits: []int{4, 3}, k: 8, n: 1, zeros: maybe, order: true, codes: alongCodes,
 	planes: [Roles]plane{
 		Codes: alongPlane,
 		Scales: {

@@ -62,6 +62,9 @@ func (m *Matrix) Decode(dst []byte, first, rows int, src [Roles][]byte) error {
 	}
 	codes := make([]byte, rows*m.Cols)
 	f.codes(m, src[Codes], wide[Codes], rows, codes)
+	if err := m.reorder(codes, src[Order]); err != nil {
+		return err
+	}
 	groups, split := m.countGroups(), m.Group/e.Group
 	at, zat, _ := e.Parts(m.Cols)
 	for n := range rows {

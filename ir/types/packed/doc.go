@@ -12,8 +12,11 @@
 // b is the width of a code, G = K/group. Every value is (code - zero) * scale with one scale and one zero for the
 // elements of a row's group; a format that has no zeros for a weight means 2^(b-1). A row's codes, scales and zeros
 // are carried over as they are: nothing is rounded on the way, and what cannot be carried over is an error, namely
-// a scale that float16 does not hold (NaN, infinity, a bfloat16 below 2^-17), a zero beyond the width of the codes,
-// and columns in the order of activations.
+// a scale that float16 does not hold (NaN, infinity, a bfloat16 below 2^-17) and a zero beyond the width of the codes.
+//
+// Where a file has its columns in the order of activations (GPTQ's desc_act: g_idx says the group of each), Decode
+// gives them sorted by group, which is what block's rows can say, and Columns says where each came from: whoever
+// multiplies gathers the activations the same way, once for all linears with that order. No code is rounded for it.
 //
 // Each format states where a code lies (plane.at); Encode writes by that statement alone, and Decode reads with loops
 // of its own, so that each checks the other.
@@ -21,5 +24,5 @@
 // Border law: a leaf. It imports ir/types/block and the standard library; file names, tensor names and configuration
 // fields are frontends' business.
 //
-// Reading order: Matrix (what a packed weight is), Window (which bytes some of its rows need), Decode, Encode.
+// Reading order: Matrix (what a packed weight is), Window (which bytes some of its rows need), Decode, Columns, Encode.
 package packed

@@ -15,6 +15,9 @@ func (m *Matrix) Encode(rows []byte) ([Roles][]byte, error) {
 	if err := m.Check(); err != nil {
 		return out, err
 	}
+	if m.Parts[Order].Elem != "" {
+		return out, wrong(Order, "columns in an order of their own, expected none: it is read, not written")
+	}
 	e := m.Encoding()
 	size, err := e.RowBytes(int64(m.Cols))
 	if err != nil {

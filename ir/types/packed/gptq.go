@@ -4,7 +4,7 @@ package packed
 // keeps zero - 1. At 4 bits its writers subtract once from each 32-bit word, so that a zero of 0 borrows from its
 // neighbour, and a reader must add before it cuts the word into fields; at 3 bits they subtract in each field.
 var gptq = format{
-	bits: []int{4, 3}, k: 32, n: 32, zeros: always, codes: downCodes,
+	bits: []int{4, 3}, k: 32, n: 32, zeros: always, order: true, codes: downCodes,
 	planes: [Roles]plane{
 		Codes: {
 			elems: []string{"i32"}, dim: 1, rows: 1, step: whole(1), next: below,

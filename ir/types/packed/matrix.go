@@ -33,11 +33,12 @@ const (
 	Codes Role = iota
 	Scales
 	Zeros
+	Order // the group of each column, where that is not its place over the size of a group (GPTQ's g_idx)
 	Roles // their number
 )
 
 // String is the role as errors name it.
-func (r Role) String() string { return [Roles]string{"codes", "scales", "zeros"}[r] }
+func (r Role) String() string { return [Roles]string{"codes", "scales", "zeros", "order"}[r] }
 
 // Array is the type of one array: i32, i16, f16, bf16 or f32 elements in row-major order. The zero Array is none.
 type Array struct {
@@ -91,6 +92,7 @@ type format struct {
 	groups []int
 	planes [Roles]plane
 	zeros  need
+	order  bool // columns may be in any order
 	codes  func(m *Matrix, src []byte, wide, rows int, dst []byte)
 }
 
@@ -134,8 +136,11 @@ func (m *Matrix) Check() error {
 	}
 	for r := range Roles {
 		a, p := m.Parts[r], f.planes[r]
-		if a.Elem == "" && r == Zeros && f.zeros == maybe {
+		if a.Elem == "" && (r == Order || r == Zeros && f.zeros == maybe) {
 			continue
+		}
+		if r == Order && f.order {
+			p = orderPlane
 		}
 		if !slices.Contains(p.elems, a.Elem) {
 			return wrong(r, "elements %q, expected one of %v", a.Elem, p.elems)
@@ -159,7 +164,7 @@ func (m *Matrix) Shapes(symmetric bool) error {
 	for r := range Roles {
 		p := f.planes[r]
 		m.Parts[r] = Array{}
-		if r != Zeros || f.zeros == always || !symmetric {
+		if r < Zeros || r == Zeros && (f.zeros == always || !symmetric) {
 			m.Parts[r] = Array{p.elems[0], p.shape(m)}
 		}
 	}

@@ -18,6 +18,9 @@ func (m *Matrix) Window(r Role, first, rows int) Window {
 	if a.Elem == "" {
 		return Window{}
 	}
+	if r == Order {
+		return Window{Rows: 1, Wide: a.Shape[1] * a.Bytes(), Stride: a.Shape[1] * a.Bytes()}
+	}
 	p, size := formats[m.Format].planes[r], a.Bytes()
 	step := int64(p.step(m))
 	begin := int64(first/p.rows) * step
