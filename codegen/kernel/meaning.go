@@ -72,6 +72,8 @@ type Warp interface {
 	SyncWarp(lanes uint32)
 	// Fence orders this warp's accesses before it against later atomics, for all blocks.
 	Fence()
+	// WaitLaunches waits for the end of the launches before this one.
+	WaitLaunches()
 	// Wait suspends the warp until the condition holds.
 	Wait(what string, until func() bool)
 	// Fail reports a misuse.

@@ -31,7 +31,7 @@ var ptxRows = map[string]intrinsic{
 	"tanh":   pureRow("tanh.approx.f32 $0, $1;", "=f,f", "tanh(x), relative error 2^-11", unary(math.Tanh)),
 
 	"trigger": asmRow("griddepcontrol.launch_dependents;", "", "launches that follow may start", nothing).sm90(),
-	"wait":    asmRow("griddepcontrol.wait;", "", "launches that came before have ended and their writes are visible", nothing).sm90(),
+	"wait":    asmRow("griddepcontrol.wait;", "", "launches that came before have ended and their writes are visible", func(c *Call) { c.WaitLaunches() }).sm90(),
 
 	"bar.some":     asmRow("bar.sync $0, $1;", "r,r,", "barrier of a number for so many threads", syncSome),
 	"bar.arrive":   asmRow("bar.arrive $0, $1;", "r,r,", "arrive at a barrier of a number for so many threads", arriveSome),

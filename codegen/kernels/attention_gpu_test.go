@@ -27,7 +27,7 @@ func tolGPU(p work.Attention) float64 {
 
 func testAttentionGPU(t *testing.T, wrap func(work.Attention) work.Params, batches [][]slotRows) {
 	t.Helper()
-	for _, tgt := range gpus(t)[:1] {
+	for _, tgt := range gpus(t) {
 		for _, p := range attentionsGPU {
 			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))
 			full := wrap(p)

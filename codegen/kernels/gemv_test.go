@@ -195,13 +195,13 @@ func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int)
 	d := work.Dims{N: int64(c.n), S: 1, P: 4}
 	items := c.p.Items(d)
 	g := work.GridOf(c.p)
-	l := simt.Launch{Kernel: "k", Warps: g.Warps, Blocks: int(g.Blocks(items, multiprocessors)), Shared: int(g.Shared)}
+	l := simt.Launch{Kernel: "k", Warps: g.Warps, Blocks: int(g.Blocks(items, multiprocessors)), Shared: int(g.Shared), Overlaps: tgt.SM >= "sm_90"}
 	for _, o := range c.p.Operands() {
 		if v, ok := d.Value(o.Name); ok && o.Kind == work.Dim {
 			l.Args = append(l.Args, simt.Arg{Value: uint64(v)})
 			continue
 		}
-		b := &simt.Buffer{Name: o.Name, Bytes: c.bytes[o.Name]}
+		b := &simt.Buffer{Name: o.Name, Bytes: c.bytes[o.Name], Loaded: loaded(o)}
 		if o.Mode != work.Read {
 			b.Mode = simt.Output
 			if o.Kind == work.Cache {

@@ -37,7 +37,8 @@ func simulate(t testing.TB, tgt target.Target, ps ...work.Params) *simulated {
 func (s *simulated) run(t testing.TB, i int, la *launch) {
 	t.Helper()
 	grid, items := work.GridOf(la.p), la.p.Items(la.d)
-	l := simt.Launch{Kernel: fmt.Sprintf("k%d", i), Blocks: int(grid.Blocks(items, 2)), Warps: grid.Warps, Shared: int(grid.Shared)}
+	l := simt.Launch{Kernel: fmt.Sprintf("k%d", i), Blocks: int(grid.Blocks(items, 2)), Warps: grid.Warps, Shared: int(grid.Shared),
+		Overlaps: s.tgt.SM >= "sm_90"}
 	buffers := map[uintptr]*simt.Buffer{}
 	for j, o := range la.p.Operands() {
 		if o.Kind == work.Dim {
@@ -53,7 +54,7 @@ func (s *simulated) run(t testing.TB, i int, la *launch) {
 		}
 		b := buffers[la.args[j]]
 		if b == nil {
-			b = &simt.Buffer{Name: o.Name, Bytes: allocs.from(t, o.Name, la.args[j]), Mode: mode}
+			b = &simt.Buffer{Name: o.Name, Bytes: allocs.from(t, o.Name, la.args[j]), Mode: mode, Loaded: loaded(o)}
 			buffers[la.args[j]] = b
 		} else if b.Mode != mode {
 			b.Mode = simt.Update // an operand that becomes the result
@@ -66,8 +67,13 @@ func (s *simulated) run(t testing.TB, i int, la *launch) {
 	}
 }
 
-// gpus are the targets whose kernels are simulated: the instructions are the same on
-// sm_80 and what is newer, but for those of compute capability 9.0.
+// loaded says that an operand does not change after loading.
+func loaded(o work.Operand) bool {
+	return o.Kind == work.Weight || o.Kind == work.Vector || o.Kind == work.Const
+}
+
+// gpus are the targets whose kernels are simulated; from compute capability 9.0 on launches
+// overlap, and some instructions are others.
 func gpus(t testing.TB) []target.Target {
 	t.Helper()
 	var out []target.Target
@@ -82,7 +88,7 @@ func gpus(t testing.TB) []target.Target {
 }
 
 // everywhere are CPUs and simulated GPUs, for kernels with portable bodies.
-func everywhere(t testing.TB) []target.Target { return append(targets(t), gpus(t)[:1]...) }
+func everywhere(t testing.TB) []target.Target { return append(targets(t), gpus(t)...) }
 
 // allocs knows what alloc gave away.
 var allocs = segments{at: map[uintptr][]byte{}}

@@ -26,6 +26,7 @@ type barrier struct {
 	far        clocks
 	fenced     snapshot
 	pending    clocks
+	alone      bool
 }
 
 func (x *machine) newBlock(number int) *blockState {
@@ -33,8 +34,12 @@ func (x *machine) newBlock(number int) *blockState {
 	b.shared = &region{name: "shared memory", bytes: make([]byte, x.f.static+x.Shared), writable: true, shared: true}
 	b.shared.track(false)
 	for i := range x.Warps {
-		w := &warp{m: x, b: b, f: x.f, number: i, regs: make([]kernel.Reg, x.f.regs), outs: make([]kernel.Reg, x.f.outs)}
-		w.id = int32(number*x.Warps + i)
+		w := &warp{m: x, b: b, f: x.f, number: i, id: int32(number*x.Warps + i)}
+		if n := len(x.spare); n > 0 {
+			w.regs, w.outs, x.spare = x.spare[n-1].regs, x.spare[n-1].outs, x.spare[:n-1]
+		} else {
+			w.regs, w.outs = make([]kernel.Reg, x.f.regs), make([]kernel.Reg, x.f.outs)
+		}
 		w.clock = make([]uint32, x.Warps)
 		w.clock[i] = 1
 		w.enter(0, fullMask)
@@ -141,6 +146,7 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	r.far.join(w.far)
 	r.fenced.join(w.fenced)
 	r.pending = r.pending.join(w.pending)
+	r.alone = r.alone || w.alone
 	w.tick()
 	if wait {
 		w.state, w.why = waiting, fmt.Sprintf("barrier %d at %s", number, w.line())
@@ -154,6 +160,7 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 		o.far = o.far.join(r.far)
 		o.fenced.join(r.fenced) // a fence before, or after, may be another thread's than the atomic is
 		o.pending = o.pending.join(r.pending)
+		o.alone = o.alone || r.alone
 		o.state = running
 	}
 	delete(b.barriers, number)

@@ -13,6 +13,7 @@ const (
 	Unwritten  Kind = "read of unwritten memory"
 	Race       Kind = "race"
 	InFlight   Kind = "access to a copy under way"
+	Early      Kind = "access before the launches before have ended"
 	Divergence Kind = "barrier divergence"
 	Deadlock   Kind = "deadlock"
 	Endless    Kind = "no end"

@@ -24,6 +24,9 @@ type Buffer struct {
 	Bytes []byte
 	Mode  Mode
 	Align int // of the first byte, a power of two; 0 means 256
+	// Loaded says that nothing changes it after the model was loaded, so that a launch
+	// which overlaps others may read it early.
+	Loaded bool
 }
 
 // Arg is a parameter: a buffer, or a word.
@@ -39,20 +42,24 @@ type Launch struct {
 	Warps  int
 	Shared int   // bytes of dynamic shared memory
 	Args   []Arg // as the entry has parameters
-	Limit  int64 // instructions of a warp, summed over all; 0 means 4e9
+	// Overlaps says that the launch may begin before those before it have ended
+	// (programmatic dependent launch): until griddepcontrol.wait it may touch nothing
+	// but Loaded buffers.
+	Overlaps bool
+	Limit    int64 // instructions of a warp, summed over all; 0 means 4e9
 }
 
 // machine is one launch under way.
 type machine struct {
 	Launch
-	f       *function
-	consts  []kernel.Reg
-	mem     []*region
-	static  int
-	started int64 // warps of blocks that began, for names of warps over the grid
-	spent   int64
-	syncs   map[uint64]clocks // what atomics at an address publish
-	blocks  []*blockState     // that began and did not end
+	f      *function
+	consts []kernel.Reg
+	mem    []*region
+	static int
+	spent  int64
+	syncs  map[uint64]clocks // what atomics at an address publish
+	blocks []*blockState     // that began and did not end
+	spare  []*warp           // of blocks that ended, for their registers
 }
 
 // Launch runs a kernel. The error of a fault in the kernel is an *Error.
@@ -89,7 +96,7 @@ func (m *Module) Launch(l Launch) (err error) {
 // bind gives globals and buffers their regions and sets the parameters.
 func (x *machine) bind(m *Module) error {
 	for _, g := range m.globals {
-		x.mem = append(x.mem, &region{name: g.name, bytes: g.bytes, align: globalAlign})
+		x.mem = append(x.mem, &region{name: g.name, bytes: g.bytes, align: globalAlign, loaded: true})
 	}
 	at := map[*Buffer]uint64{}
 	for i, a := range x.Args {
@@ -104,7 +111,7 @@ func (x *machine) bind(m *Module) error {
 				if align == 0 {
 					align = globalAlign
 				}
-				r := &region{name: b.Name, bytes: b.Bytes, align: align, writable: b.Mode != Input}
+				r := &region{name: b.Name, bytes: b.Bytes, align: align, writable: b.Mode != Input, loaded: b.Loaded}
 				if r.writable {
 					r.track(b.Mode == Update)
 				}
@@ -128,7 +135,9 @@ func (x *machine) run() {
 		live := x.blocks[:0]
 		for _, b := range x.blocks {
 			progress = b.run() || progress
-			if !b.done() {
+			if b.done() {
+				x.spare = append(x.spare, b.warps...)
+			} else {
 				live = append(live, b)
 			}
 		}

@@ -76,6 +76,9 @@ func (w *warp) Fence() {
 	w.tick()
 }
 
+// WaitLaunches implements kernel.Warp.
+func (w *warp) WaitLaunches() { w.alone = true }
+
 // Wait implements kernel.Warp.
 func (w *warp) Wait(what string, until func() bool) {
 	if until() {

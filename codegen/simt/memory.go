@@ -27,6 +27,7 @@ type region struct {
 	align    int // the first byte stands at an odd multiple of it
 	writable bool
 	shared   bool
+	loaded   bool     // unchanged since the model was loaded
 	written  bool     // before the launch
 	cells    [][]cell // what is known of each byte, if it can change; by pages
 	readers  [][]read
@@ -62,6 +63,9 @@ func (w *warp) find(lane int, space kernel.Space, addr uint64, size, align int) 
 		}
 		r = w.m.mem[n]
 		off = int64(addr) - int64(globalAddress(n)) - int64(r.align)
+	}
+	if w.m.Overlaps && !w.alone && !r.shared && !r.loaded {
+		w.fail(Early, lane, "%d bytes at %d of %s", size, off, r.name)
 	}
 	if off < 0 || off+int64(size) > int64(len(r.bytes)) {
 		w.fail(Bounds, lane, "%d bytes at %d of %s, which has %d", size, off, r.name, len(r.bytes))

@@ -219,6 +219,37 @@ func TestPlantedBugs(t *testing.T) {
 	}
 }
 
+// What a launch reads before the launches before it have ended must not be their result.
+func TestEarly(t *testing.T) {
+	sm, err := target.Parse("sm_90a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		body kernel.Body
+		want bool
+	}{
+		{"early", kernel.Body{Start: func(k kern) { kernel.LoadF32(arg(k, "x")) }, Main: func(kern) {}}, true},
+		{"main", kernel.Body{Main: func(k kern) { kernel.LoadF32(arg(k, "x")) }}, false},
+	} {
+		m := kernel.NewModule(sm).Trace()
+		m.Define("k", operands[:1], c.body)
+		x, err := Compile(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, loaded := range []bool{false, true} {
+			b := &Buffer{Name: "x", Bytes: make([]byte, 4), Loaded: loaded}
+			err := x.Launch(Launch{Kernel: "k", Blocks: 1, Warps: 1, Overlaps: true, Args: []Arg{{Buffer: b}, {Value: 1}}})
+			var e *Error
+			if found := errors.As(err, &e) && e.Kind == Early; found != (c.want && !loaded) || err != nil && !found {
+				t.Errorf("%s, loaded %v: %v", c.name, loaded, err)
+			}
+		}
+	}
+}
+
 // exchange reads what a thread of the other warp wrote.
 func exchange(k kern, sync bool) {
 	i := thread(k)

@@ -42,6 +42,7 @@ type warp struct {
 	fenced  snapshot // what the last fence covered
 	pending clocks   // what relaxed atomics saw
 	copies  copies
+	alone   bool // the launches before have ended
 }
 
 type group struct {
