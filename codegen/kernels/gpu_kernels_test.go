@@ -1,6 +1,10 @@
 package kernels
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -13,7 +17,7 @@ type gpuKernel struct {
 }
 
 // gpuKernels are one of each kind, of sizes that models have.
-var gpuKernels = []gpuKernel{
+var gpuKernels = append([]gpuKernel{
 	{"norm", work.Norm{Dim: 576, RMS: work.RMSNorm{Eps: 1e-5}, Add: true}, []string{"shfl.sync.bfly.b32", "ld.global.v4", "fma.rn.f32"}},
 	{"norm_heads", work.Norm{Dim: 128, Per: 8, RMS: work.RMSNorm{Eps: 1e-5, Offset: 1}}, []string{"shfl.sync.bfly.b32", "ld.global.v4"}},
 	{"norm_odd", work.Norm{Dim: 20001, RMS: work.RMSNorm{Eps: 1e-5}, Gather: true}, []string{"bar.sync"}},
@@ -36,6 +40,27 @@ var gpuKernels = []gpuKernel{
 	{"decode_f16", decodeGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "atom.global.gpu.inc.u32"}},
 	{"decode_bf16", decodeGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
+}, products()...)
+
+// products are the launches of a step of Llama-3-8B, for one row and for few.
+func products() []gpuKernel {
+	var out []gpuKernel
+	for _, columns := range []int{1, 8} {
+		for _, enc := range []layout.Enc{layout.Q4G128, layout.BF16} {
+			dot, mma := work.F16, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
+			if enc == layout.BF16 {
+				dot, mma = work.BF16, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+			}
+			of := llama8B(columns, enc, dot)
+			for _, name := range slices.Sorted(maps.Keys(of)) {
+				if columns == 8 && name == "down" {
+					continue // 8 rows of 14336 are more than shared memory
+				}
+				out = append(out, gpuKernel{fmt.Sprintf("gemv%d_%s_%s", columns, enc, name), of[name], []string{mma}})
+			}
+		}
+	}
+	return out
 }
 
 func decodeGPU(dim int, enc layout.Enc, cap float32) work.DecodeGPU {

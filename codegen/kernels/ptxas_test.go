@@ -22,8 +22,12 @@ const ptxasRelease = "13.5.37"
 // machines are what is assembled: the text of a target, for itself or for what is newer.
 var machines = []struct{ target, sm string }{{"sm_80", "sm_80"}, {"sm_80", "sm_120"}, {"sm_90a", "sm_90a"}}
 
+// strangerSpills bounds what a machine that text was not made for may spill, in bytes.
+const strangerSpills = 64
+
 // What ptxas says of every kernel, as a golden: more registers than before, or memory
-// where there was none, is seen in its diff. A stack frame or a spill is an error.
+// where there was none, is seen in its diff. A stack frame or a spill is an error; on a
+// machine that is not the target a few bytes are not, and stand behind the registers.
 func TestPtxas(t *testing.T) {
 	ctx := context.Background()
 	tools, err := findTools()
@@ -44,10 +48,14 @@ func TestPtxas(t *testing.T) {
 	uses := map[string][]string{} // by kernel, the registers on each machine
 	for _, m := range machines {
 		for kernel, u := range assemble(t, tools, ptxas, m.target, m.sm) {
-			if u.Stack+u.SpillLoads+u.SpillStores != 0 {
+			if spilled := u.Stack + u.SpillLoads + u.SpillStores; spilled > 0 && m.sm == m.target || spilled > strangerSpills {
 				t.Errorf("%s for %s: %d bytes of stack, %d and %d of spills, expected none", kernel, m.sm, u.Stack, u.SpillStores, u.SpillLoads)
 			}
-			uses[kernel] = append(uses[kernel], fmt.Sprintf("%10d", u.Registers))
+			regs := fmt.Sprint(u.Registers)
+			if u.SpillStores > 0 {
+				regs += fmt.Sprintf("+%d", u.SpillStores)
+			}
+			uses[kernel] = append(uses[kernel], fmt.Sprintf("%10s", regs))
 		}
 	}
 	if release != ptxasRelease {
