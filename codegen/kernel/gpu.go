@@ -52,10 +52,10 @@ func (g GPU) Turn() I64 {
 	return g.k.turn
 }
 
-// Next is the item that this block (or warp) takes next, and whether there is one.
-func (g GPU) Next() (I64, Bool) {
-	next := g.k.Item().Add(g.k.stride)
-	return next, next.Lt(g.k.items)
+// Ahead is the item that this block (or warp) takes n turns later, and whether there is one.
+func (g GPU) Ahead(n int64) (I64, Bool) {
+	item := g.k.Item().Add(g.k.stride.Times(n))
+	return item, item.Lt(g.k.items)
 }
 
 // Before is the item that this block (or warp) took n turns ago.
@@ -160,6 +160,13 @@ func (g GPU) butterfly(v Vec, from int64, op func(a, b Vec) Vec) Vec {
 		v = op(v, g.xor(v, n))
 	}
 	return v
+}
+
+// Register is a constant that stays in a register: as the assembler sees it, it depends on
+// the number of multiprocessors (of which there are fewer than 2^20), so that it is not
+// made again at each use.
+func (g GPU) Register(x int32) I32 {
+	return I32{g.k, g.k.call("multiprocessors", types.I32)}.Shr(20).Add(g.k.Int32(x))
 }
 
 // several calls a row whose result is n registers of one type.

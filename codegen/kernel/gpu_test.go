@@ -75,7 +75,7 @@ func everyVerb(k *Kernel) {
 	g.SyncSome(2, 64)
 	g.SyncWarp()
 	g.Fence()
-	next, more := g.Next()
+	next, more := g.Ahead(1)
 	n = n.Add(Select(more.And(some), next.Add(g.Turn()), k.Int(0)).I32())
 	StoreF32(y.Plus(8), v)
 	StoreI32(As[I32](y).Plus(9), n)

@@ -25,10 +25,11 @@ func (r intrinsic) sm90() intrinsic { r.hopper = true; return r }
 // ptxRows are the rows for GPUs; names follow the PTX instructions. Shared addresses are
 // 32-bit ("r"), global ones 64-bit ("l"). Source: PTX ISA 8.3.
 var ptxRows = map[string]intrinsic{
-	"blocks": nvvm("read.ptx.sreg.nctaid.x", "blocks of the grid", special(func(p Place, _ int) int { return p.Blocks })),
-	"rsqrt":  nvvm("rsqrt.approx.f", "1/sqrt(x) to two units in the last place", unary(func(x float64) float64 { return 1 / math.Sqrt(x) })),
-	"lg2":    nvvm("lg2.approx.f", "log2(x)", unary(math.Log2)),
-	"tanh":   pureRow("tanh.approx.f32 $0, $1;", "=f,f", "tanh(x), relative error 2^-11", unary(math.Tanh)),
+	"blocks":          nvvm("read.ptx.sreg.nctaid.x", "blocks of the grid", special(func(p Place, _ int) int { return p.Blocks })),
+	"multiprocessors": asmRow("mov.u32 $0, %nsmid;", "=r,", "multiprocessors of the machine, or more", special(func(Place, int) int { return 1 })),
+	"rsqrt":           nvvm("rsqrt.approx.f", "1/sqrt(x) to two units in the last place", unary(func(x float64) float64 { return 1 / math.Sqrt(x) })),
+	"lg2":             nvvm("lg2.approx.f", "log2(x)", unary(math.Log2)),
+	"tanh":            pureRow("tanh.approx.f32 $0, $1;", "=f,f", "tanh(x), relative error 2^-11", unary(math.Tanh)),
 
 	"trigger": asmRow("griddepcontrol.launch_dependents;", "", "launches that follow may start", nothing).sm90(),
 	"wait":    asmRow("griddepcontrol.wait;", "", "launches that came before have ended and their writes are visible", func(c *Call) { c.WaitLaunches() }).sm90(),

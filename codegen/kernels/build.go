@@ -87,7 +87,7 @@ func Define(m *kernel.Module, name string, p work.Params) error {
 		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
 	}
 	if g := work.GridOf(p); m.Target().Arch == target.PTX {
-		b.Grid = kernel.Grid{Warps: g.Warps, Block: g.PerBlock == 1, Shared: g.Shared, Resident: g.Resident}
+		b.Grid = kernel.Grid{Warps: g.Warps, Block: g.PerBlock == 1, Shared: g.Shared, Resident: max(g.Room, g.Resident)}
 	}
 	m.Define(name, ops, b)
 	return nil

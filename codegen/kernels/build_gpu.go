@@ -37,6 +37,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return main(func(k *kernel.Kernel) { kvStoreGPU(k, p) })
 	case work.GEMV:
 		return gemvBody(p), true
+	case work.GEMM:
+		return gemmBody(p), true
 	case work.DecodeGPU:
 		return attentionDecodeGPU(p), true
 	}

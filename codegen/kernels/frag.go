@@ -22,11 +22,18 @@ type fragUnit struct {
 	codes map[int][]kernel.I32 // of each chunk
 	high  map[int][]kernel.I32
 	scale [2][]kernel.I32 // of rows r and r+8
+	ahead [2][]kernel.I32 // codes and high bits of the first chunk
+	masks [2]kernel.I32   // of four bits: 2 to 5, 6 to 9
+}
+
+// masks are the masks of openUnit, in registers.
+func masks(g kernel.GPU) [2]kernel.I32 {
+	return [2]kernel.I32{g.Register(0x003c003c), g.Register(0x03c003c0)}
 }
 
 // openUnit is a unit in shared memory, of which words are loaded when they are asked for.
-func openUnit(k *kernel.Kernel, f layout.Frag, unit kernel.Ptr[kernel.U8], lane kernel.I64) *fragUnit {
-	return &fragUnit{k: k, g: k.GPU(), f: f, at: unit, lane: lane, codes: map[int][]kernel.I32{}, high: map[int][]kernel.I32{}}
+func openUnit(k *kernel.Kernel, f layout.Frag, unit kernel.Ptr[kernel.U8], lane kernel.I64, masks [2]kernel.I32) *fragUnit {
+	return &fragUnit{k: k, g: k.GPU(), f: f, at: unit, lane: lane, masks: masks, codes: map[int][]kernel.I32{}, high: map[int][]kernel.I32{}}
 }
 
 // small says that a lane's part is a few registers.
@@ -38,6 +45,27 @@ func (u *fragUnit) load() {
 		u.chunk(c)
 	}
 	u.scales(0)
+}
+
+// first loads the first chunk, and the scales.
+func (u *fragUnit) first() {
+	u.chunk(0)
+	u.scales(0)
+	u.keep()
+}
+
+// parts are the words that first loads, to be carried from one turn of a loop to the next;
+// keep takes changed ones back.
+func (u *fragUnit) parts() [4]*[]kernel.I32 {
+	return [4]*[]kernel.I32{&u.ahead[0], &u.ahead[1], &u.scale[0], &u.scale[1]}
+}
+
+func (u *fragUnit) keep() {
+	if u.codes[0] == nil {
+		u.codes[0], u.high[0] = u.ahead[0], u.ahead[1]
+		return
+	}
+	u.ahead = [2][]kernel.I32{u.codes[0], u.high[0]}
 }
 
 // chunk loads the codes of a chunk, once.
@@ -144,7 +172,7 @@ func (u *fragUnit) product(chunk, j int) [4]kernel.I32 {
 		q := w[j]
 		turned := g.Bytes(q, q, 0x0321)
 		for i, v := range []kernel.I32{q, q, turned, turned} {
-			out[i] = v.And([2]int32{0x003c003c, 0x03c003c0}[i%2]).Or(k.Int32([2]int32{0x5c005c00, 0x4c004c00}[i%2]))
+			out[i] = v.AndBits(u.masks[i%2]).Or(k.Int32([2]int32{0x5c005c00, 0x4c004c00}[i%2]))
 		}
 	case 5, 6:
 		for i := range out {
@@ -152,7 +180,7 @@ func (u *fragUnit) product(chunk, j int) [4]kernel.I32 {
 			if i > 0 {
 				v = v.RotateRight(int32(4 * i))
 			}
-			v = v.And(0x003c003c).Or(k.Int32(0x5c005c00))
+			v = v.AndBits(u.masks[0]).Or(k.Int32(0x5c005c00))
 			h, at, mask := u.high[chunk][0], int32(4*j+i), int32(0x00400040)
 			if f.Stored == 6 {
 				h, at, mask = u.high[chunk][j/2], int32(8*(j%2)+2*i), 0x00c000c0

@@ -23,6 +23,7 @@ type gemv struct {
 	ring       kernel.Ptr[kernel.U8] // this warp's
 	bars       kernel.Ptr[kernel.I64]
 	policy     kernel.Policy
+	masks      [2]kernel.I32
 }
 
 func gemvBody(p work.GEMV) kernel.Body {
@@ -37,21 +38,17 @@ func gemvBody(p work.GEMV) kernel.Body {
 func newGEMV(k *kernel.Kernel, p work.GEMV) gemv {
 	g := k.GPU()
 	m := gemv{k: k, g: g, p: p, plan: p.Plan(), half: kernel.Float16, hopper: k.Bulk(), lane: g.Lane(), warp: g.Warp()}
-	m.f = m.plan.Frag
+	m.f, m.masks = m.plan.Frag, masks(g)
 	if p.Dot == work.BF16 {
 		m.half = kernel.BFloat16
 	}
-	m.ring = kernel.SharedAt[kernel.U8](k, m.plan.Ring).At(m.warp.Times(int64(m.plan.Slots * m.f.UnitBytes())))
+	m.ring = kernel.SharedAt[kernel.U8](k, m.plan.Ring).At(m.warp.Times(int64(m.plan.Slots) * m.plan.Slot))
 	m.bars = kernel.SharedAt[kernel.I64](k, m.plan.Barriers).At(m.warp.Times(int64(m.plan.Slots)))
 	if m.hopper {
 		m.policy = g.Streamed()
 	}
 	return m
 }
-
-// units is the number of units of a turn of this warp: unit i is unit i / Pairs of its
-// columns, of tile i % Pairs.
-func (m gemv) units() int64 { return int64(m.plan.Units * m.p.Pairs()) }
 
 // start fills the ring.
 func (m gemv) start() {
@@ -65,10 +62,8 @@ func (m gemv) start() {
 		})
 		g.SyncWarp()
 	}
-	from := m.source(k.Item())
-	pairs := int64(m.p.Pairs())
-	for i := range int64(m.plan.Slots) {
-		m.copy(from.Plus(int32((i%pairs*m.apart()+i/pairs*int64(m.f.UnitBytes()))/16)), k.Int(i))
+	for n := range m.plan.Slots {
+		m.fill(k.Int(0), n)
 	}
 }
 
@@ -108,34 +103,42 @@ func (m gemv) tile(item kernel.I64, t int) kernel.I64 {
 	return item.Times(2).Plus(int64(t))
 }
 
-// slot is the place of unit number n of this warp, of which the low bits are known where
+// slot is the place of step number n of this warp, of which the low bits are known where
 // turns have a whole number of rings.
 func (m gemv) slot(n kernel.I64) kernel.I64 { return n.And(m.k.Int(int64(m.plan.Slots - 1))) }
 
-// copy starts the copy of unit number n into its slot.
-func (m gemv) copy(piece kernel.I32, n kernel.I64) {
-	k, g, bytes := m.k, m.g, int64(m.f.UnitBytes())
+// fill starts the copies of the step that is a Go number of steps after the first of this
+// turn, whose number is given, if this block has that item.
+func (m gemv) fill(first kernel.I64, step int) {
+	item, some := m.g.Ahead(int64(step / m.plan.Steps))
+	m.copy(m.source(item).Plus(int32(step%m.plan.Steps*m.plan.Depth*m.f.UnitBytes()/16)), first.Plus(int64(step)), some)
+}
+
+// copy starts the copies of step number n into its slot, if it exists.
+func (m gemv) copy(piece kernel.I32, n kernel.I64, some kernel.Bool) {
+	k, g, bytes := m.k, m.g, int64(m.plan.Depth*m.f.UnitBytes())
 	slot := m.slot(n)
-	to := m.ring.At(slot.Times(bytes))
-	if m.hopper {
-		kernel.When(k, m.lane.Eq(k.Int(0)), func() {
-			bar, from := m.bars.At(slot), m.piece(piece)
-			g.MBarrierExpect(bar, k.Int32(int32(bytes)))
-			g.CopyBulk(to, from, k.Int32(int32(bytes)), bar, m.policy)
-		})
+	to := m.ring.At(slot.Times(m.plan.Slot))
+	each := func(f func(to, from kernel.Ptr[kernel.U8])) {
+		for t := range int64(m.p.Pairs()) {
+			f(to.Plus(t*bytes), kernel.Arg[kernel.U8](k, "w").At(piece.Plus(int32(t*m.apart()/16)).I64().Times(16)))
+		}
+	}
+	if !m.hopper {
+		kernel.When(k, some, func() { each(m.copyLanes) })
+		g.Commit()
 		return
 	}
-	m.copyLanes(to, m.piece(piece))
-	g.Commit()
+	kernel.When(k, some.And(m.lane.Eq(k.Int(0))), func() {
+		bar := m.bars.At(slot)
+		g.MBarrierExpect(bar, k.Int32(int32(m.plan.Slot)))
+		each(func(to, from kernel.Ptr[kernel.U8]) { g.CopyBulk(to, from, k.Int32(int32(bytes)), bar, m.policy) })
+	})
 }
 
-func (m gemv) piece(i kernel.I32) kernel.Ptr[kernel.U8] {
-	return kernel.Arg[kernel.U8](m.k, "w").At(i.I64().Times(16))
-}
-
-// copyLanes copies a unit by 16 bytes a lane.
+// copyLanes copies the units of a tile by 16 bytes a lane.
 func (m gemv) copyLanes(to, from kernel.Ptr[kernel.U8]) {
-	k, pieces := m.k, m.f.UnitBytes()/16
+	k, pieces := m.k, m.plan.Depth*m.f.UnitBytes()/16
 	for i := 0; i < pieces; i += 32 {
 		at := m.lane.Plus(int64(i)).Times(16)
 		piece := func() { kernel.CopyAsync(m.g, kernel.Address(to.At(at)), from.At(at)) }
@@ -147,27 +150,26 @@ func (m gemv) copyLanes(to, from kernel.Ptr[kernel.U8]) {
 	}
 }
 
+// unrolled is the most columns of an item that a warp's code has one by one.
+const unrolled = 256
+
 // item multiplies an item's tiles and leaves the sums in shared memory; after some items,
 // or the last, all are finished together.
 func (m gemv) item() {
-	k, g := m.k, m.g
-	pairs := m.p.Pairs()
-	next, more := g.Next()
-	here, there := m.source(k.Item()), m.source(next)
-	sums := k.Floats(pairs * 2 * m.columns())
-	first := g.Turn().Times(m.units())
-	if m.plan.Units*m.f.Unit <= 256 {
-		for u := range int64(m.plan.Units) {
-			sums = m.unit(k.Int(u), first, here, there, more, sums)
+	k, g, steps := m.k, m.g, m.plan.Steps
+	sums := k.Floats(m.p.Pairs() * 2 * m.columns())
+	first := g.Turn().Times(int64(steps))
+	if m.plan.Units*m.f.Unit <= unrolled {
+		for s := range steps {
+			sums = m.step(k.Int(int64(s)), first, sums, func() { m.fill(first, s+m.plan.Slots) })
 		}
 	} else {
-		sums = kernel.Range(k, 0, int64(m.plan.Units), 1, sums, func(u kernel.I64, sums []kernel.F32) []kernel.F32 {
-			return m.unit(u, first, here, there, more, sums)
-		})
+		sums = m.loop(first, sums)
 	}
 	turn := g.Turn().Modulo(int64(m.plan.Turns))
 	m.leave(turn, sums)
 	last := turn.Eq(k.Int(int64(m.plan.Turns - 1)))
+	_, more := g.Ahead(1)
 	kernel.When(k, last.Or(more.Not()), func() {
 		g.Sync()
 		m.finish(turn)
@@ -175,58 +177,61 @@ func (m gemv) item() {
 	})
 }
 
+// loop is the steps of an item as a loop: a ring ahead lies in this item or the next.
+func (m gemv) loop(first kernel.I64, sums []kernel.F32) []kernel.F32 {
+	k, steps, bytes := m.k, int64(m.plan.Steps), int64(m.plan.Depth*m.f.UnitBytes()/16)
+	next, more := m.g.Ahead(1)
+	here, there := m.source(m.k.Item()), m.source(next).Plus(int32(-steps*bytes))
+	return kernel.Range(k, 0, steps, 1, sums, func(s kernel.I64, sums []kernel.F32) []kernel.F32 {
+		return m.step(s, first, sums, func() {
+			ahead := s.Plus(int64(m.plan.Slots))
+			inside := ahead.Lt(k.Int(steps))
+			m.copy(kernel.Select(inside, here, there).Add(ahead.Times(bytes).I32()), first.Add(ahead), inside.Or(more))
+		})
+	})
+}
+
 // columns is the number of columns of a product that a lane keeps.
 func (m gemv) columns() int { return min(m.p.Columns, 2) }
 
-// unit adds unit u of each tile: sums are by tile, row r or r+8, column.
-func (m gemv) unit(u, first kernel.I64, here, there kernel.I32, more kernel.Bool, sums []kernel.F32) []kernel.F32 {
-	k, g, pairs := m.k, m.g, int64(m.p.Pairs())
+// step adds the units of a step, of each tile: sums are by tile, row r or r+8, column. Its
+// slot is refilled once the last unit is in registers, if that is few, or multiplied.
+func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kernel.F32 {
+	k, g, pairs := m.k, m.g, m.p.Pairs()
 	out := append([]kernel.F32(nil), sums...)
-	x := m.xUnit(m.warp.Times(int64(m.plan.Units)).Add(u))
-	for t := range pairs {
-		n := first.Add(u.Times(pairs)).Plus(t)
-		slot := m.slot(n)
-		if m.hopper {
-			g.MBarrierWait(m.bars.At(slot), n.Over(int64(m.plan.Slots)).And(k.Int(1)).I32())
-		} else {
-			g.WaitCopies(m.plan.Slots - 1)
-			g.SyncWarp()
+	n := first.Add(s)
+	slot := m.slot(n)
+	if m.hopper {
+		g.MBarrierWait(m.bars.At(slot), n.Over(int64(m.plan.Slots)).And(k.Int(1)).I32())
+	} else {
+		g.WaitCopies(m.plan.Slots - 1)
+		g.SyncWarp()
+	}
+	at := m.ring.At(slot.Times(m.plan.Slot))
+	for d := range m.plan.Depth {
+		u := m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth))).Plus(int64(d))
+		x := m.xUnit(u)
+		for t := range pairs {
+			w := openUnit(k, m.f, at.Plus(int64((t*m.plan.Depth+d)*m.f.UnitBytes())), m.lane, m.masks)
+			last := d == m.plan.Depth-1 && t == pairs-1
+			if w.small() {
+				w.load()
+				if last {
+					g.SyncWarp()
+					refill()
+				}
+			} else if t > 0 { // x again: few registers
+				x = m.xUnit(u)
+			}
+			m.multiply(w, x, out[t*2*m.columns():][:2*m.columns()])
+			if last && !w.small() {
+				g.SyncWarp()
+				refill()
+			}
 		}
-		w := openUnit(k, m.f, m.ring.At(slot.Times(int64(m.f.UnitBytes()))), m.lane)
-		part := out[t*int64(2*m.columns()):][:2*m.columns()]
-		refill := func() {
-			g.SyncWarp()
-			m.refill(u.Plus(int64(m.plan.Slots)/pairs), n.Plus(int64(m.plan.Slots)), here.Plus(int32(t*m.apart()/16)), there.Plus(int32(t*m.apart()/16)), more)
-		}
-		if w.small() { // all of it into registers, and the slot is free
-			w.load()
-			refill()
-			m.multiply(w, x, part)
-			continue
-		}
-		if t > 0 { // x again: few registers
-			x = m.xUnit(m.warp.Times(int64(m.plan.Units)).Add(u))
-		}
-		m.multiply(w, x, part)
-		refill()
 	}
 	return out
 }
-
-// refill starts the copy of the unit that is a ring further: of this item, or the next.
-func (m gemv) refill(u, n kernel.I64, here, there kernel.I32, more kernel.Bool) {
-	k, bytes, all := m.k, int64(m.f.UnitBytes()), k64(m.k, m.plan.Units)
-	inside := u.Lt(all)
-	from := kernel.Select(inside, here.Add(u.Times(bytes/16).I32()), there.Add(u.Sub(all).Times(bytes/16).I32()))
-	if m.hopper {
-		kernel.When(k, inside.Or(more), func() { m.copy(from, n) })
-		return
-	}
-	kernel.When(k, inside.Or(more), func() { m.copyLanes(m.ring.At(m.slot(n).Times(bytes)), m.piece(from)) })
-	m.g.Commit()
-}
-
-func k64(k *kernel.Kernel, n int) kernel.I64 { return k.Int(int64(n)) }
 
 // multiply adds a unit's products to a tile's sums, group by group.
 func (m gemv) multiply(w *fragUnit, x xUnit, sums []kernel.F32) {

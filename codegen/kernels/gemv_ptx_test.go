@@ -29,9 +29,9 @@ func llama8B(columns int, enc layout.Enc, dot work.Dot) map[string]work.GEMV {
 	}
 }
 
-// Products for few rows assemble without stack or spills, and two blocks fit a
-// multiprocessor's registers.
-func TestGEMVAssembles(t *testing.T) {
+// assembler makes cubins, or skips.
+func assembler(t *testing.T) func(tgt target.Target, name string, p work.Params) llc.Usage {
+	t.Helper()
 	tools, err := findTools()
 	if err != nil {
 		t.Skip(err)
@@ -43,6 +43,34 @@ func TestGEMVAssembles(t *testing.T) {
 		}
 		t.Skip(err)
 	}
+	return func(tgt target.Target, name string, p work.Params) llc.Usage {
+		text, err := Text(tgt, name, p)
+		if err != nil {
+			t.Fatalf("%s: %v", p.Key(), err)
+		}
+		ptx, err := tools.PTX(context.Background(), tgt, name, text)
+		if err != nil {
+			t.Fatalf("%s: %v", p.Key(), err)
+		}
+		if !strings.Contains(ptx, "mma.sync.aligned.m16n8k16") {
+			t.Errorf("%s %s: no mma", tgt, p.Key())
+		}
+		_, use, err := ptxas.Assemble(context.Background(), tgt, ptx)
+		if err != nil {
+			t.Fatalf("%s %s: %v", tgt, p.Key(), err)
+		}
+		g := work.GridOf(p)
+		if u := use[0]; u.Stack+u.SpillLoads+u.SpillStores != 0 || u.Registers*32*g.Warps*g.Resident > 65536 {
+			t.Errorf("%s %s: ptxas reports %+v, want neither stack nor spills, and %d blocks of %d warps to fit", tgt, p.Key(), u, g.Resident, g.Warps)
+		}
+		return use[0]
+	}
+}
+
+// Products for few rows assemble without stack or spills, and the blocks that should share
+// a multiprocessor fit its registers.
+func TestGEMVAssembles(t *testing.T) {
+	assemble := assembler(t)
 	for _, name := range []string{"sm_80", "sm_90a"} {
 		tgt, err := target.Parse(name)
 		if err != nil {
@@ -53,29 +81,45 @@ func TestGEMVAssembles(t *testing.T) {
 			if enc == layout.BF16 {
 				dot = work.BF16
 			}
-			for k, p := range llama8B(1, enc, dot) {
-				text, err := Text(tgt, k, p)
-				if err != nil {
-					t.Errorf("%s %s: %v", k, enc, err)
+			for _, columns := range []int{1, 8} {
+				for k, p := range llama8B(columns, enc, dot) {
+					if p.Validate() != nil || k == "head" && enc != layout.Q4G128 {
+						continue // too many rows of x for shared memory; much like the others
+					}
+					u, g := assemble(tgt, k, p), p.Grid()
+					t.Logf("%s %s %s, %d rows: %d registers, %d bytes shared, %d warps, %d resident", name, enc, k, columns, u.Registers, g.Shared, g.Warps, g.Resident)
+				}
+			}
+		}
+	}
+}
+
+// Products for many rows do too.
+func TestGEMMAssembles(t *testing.T) {
+	assemble := assembler(t)
+	for _, name := range []string{"sm_80", "sm_90a"} {
+		tgt, err := target.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, enc := range []layout.Enc{layout.Q4G128, layout.Q6_K, layout.BF16} {
+			dot := work.F16
+			if enc == layout.BF16 {
+				dot = work.BF16
+			}
+			for k, v := range llama8B(1, enc, dot) {
+				if k == "o" || k == "head" {
 					continue
 				}
-				ptx, err := tools.PTX(context.Background(), tgt, k, text)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !strings.Contains(ptx, "mma.sync.aligned.m16n8k16") {
-					t.Errorf("%s %s %s: no mma", name, k, enc)
-				}
-				_, use, err := ptxas.Assemble(context.Background(), tgt, ptx)
-				if err != nil {
-					t.Errorf("%s %s: %v", name, k, err)
-					continue
-				}
-				g := p.Grid()
-				if u := use[0]; u.Stack+u.SpillLoads+u.SpillStores != 0 || u.Registers*32*g.Warps*g.Resident > 65536 {
-					t.Errorf("%s %s %s: ptxas reports %+v, want neither stack nor spills, and %d blocks of %d warps to fit", name, k, enc, u, g.Resident, g.Warps)
-				} else {
-					t.Logf("%s %s %s: %d registers, %d bytes shared, %d warps, %d resident", name, enc, k, u.Registers, g.Shared, g.Warps, g.Resident)
+				l := v.Linear
+				l.Tokens, l.Norm = work.Many, nil
+				for _, shape := range [][2]int{{4, 128}, {2, 64}} {
+					p := work.GEMM{Linear: l, RowWarps: shape[0], Block: shape[1]}
+					if err := p.Validate(); err != nil {
+						t.Fatal(err)
+					}
+					u, g := assemble(tgt, k, p), p.Grid()
+					t.Logf("%s %s %s %v: %d registers, %d bytes shared, %d warps, %d resident", name, enc, k, shape, u.Registers, g.Shared, g.Warps, g.Resident)
 				}
 			}
 		}

@@ -275,9 +275,66 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, multiprocessors int, bo
 	}
 }
 
+// codes gives x as Round writes it.
+func (c *fewRows) codes() {
+	to := block.F32ToF16
+	if c.l.Dot == work.BF16 {
+		to = block.F32ToBF16
+	}
+	row := work.Round{Dim: c.l.Cols, To: c.l.Dot}.RowBytes()
+	b := make([]byte, int64(c.n)*row)
+	for i, v := range c.x {
+		binary.LittleEndian.PutUint16(b[int64(i/c.l.Cols)*row+int64(2*(i%c.l.Cols)):], to(v))
+	}
+	c.bytes["x"] = b
+}
+
+// Products for many rows are what plain loops make of the decoded weights.
+func TestGEMM(t *testing.T) {
+	for i, l := range linears() {
+		if l.Norm != nil {
+			l.Norm = nil
+		}
+		l.Tokens, l.Dot = work.Many, work.F16
+		bound := 1.5e-3
+		if l.Enc == layout.BF16 {
+			l.Dot, bound = work.BF16, 8e-3
+		}
+		n := []int{1, 70, 131}[i%3]
+		p := work.GEMM{Linear: l, RowWarps: 1 << (i % 4), Block: 64 << (i / 2 % 2)}
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+			continue
+		}
+		c := newFewRows(t, p, l, n)
+		c.codes()
+		c.check(t, gpus(t)[i%2], 1+i%3, bound)
+	}
+}
+
 // Products for few rows are what plain loops make of the decoded weights: every encoding,
 // epilogue and number of rows, on few blocks and on many.
 func TestGEMV(t *testing.T) {
+	for i, l := range linears() {
+		l.Tokens, l.Dot = work.One, work.F16
+		bound := 1e-3
+		if l.Enc == layout.BF16 {
+			l.Dot, bound = work.BF16, 8e-3
+		}
+		for j, n := range []int{1, 5} {
+			p := work.GEMV{Linear: l, Columns: []int{1, 8}[j]}
+			if err := p.Validate(); err != nil {
+				t.Error(err)
+				continue
+			}
+			tgt := gpus(t)[(i+j)%2]
+			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
+		}
+	}
+}
+
+// linears are products of every encoding, epilogue and size of unit.
+func linears() []work.Linear {
 	rms := &work.RMSNorm{Eps: 1e-5}
 	heads := func(s work.Style, rot int, enc layout.Enc) *work.Heads {
 		return &work.Heads{Heads: 2, KVHeads: 1, Dim: 32, RotaryDim: rot, Style: s, CacheEnc: enc, Page: 64}
@@ -300,20 +357,5 @@ func TestGEMV(t *testing.T) {
 		lin{Enc: layout.BF16, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Epilogue: work.QKV, QKV: heads(work.Adjacent, 16, layout.BF16)},
 		lin{Enc: layout.Q4_0, Rows: []int{64, 32, 32}, Cols: 512, Epilogue: work.QKV, QKV: heads(work.NoRope, 0, layout.F16)},
 	)
-	for i, l := range cases {
-		l.Tokens, l.Dot = work.One, work.F16
-		bound := 1e-3
-		if l.Enc == layout.BF16 {
-			l.Dot, bound = work.BF16, 8e-3
-		}
-		for j, n := range []int{1, 5} {
-			p := work.GEMV{Linear: l, Columns: []int{1, 8}[j]}
-			if err := p.Validate(); err != nil {
-				t.Error(err)
-				continue
-			}
-			tgt := gpus(t)[(i+j)%2]
-			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
-		}
-	}
+	return cases
 }

@@ -7,9 +7,8 @@ import "quire/ir/types/layout"
 // bf16) as its columns, sums in float32. Tokens is One: x are floats and a Norm may come
 // first, but launches have any N up to Columns.
 //
-// An item is one tile of 16 rows, or two where they belong together: of gate and up, of
-// the halves of a head that rotate together, or neighbours of a long weight. A block's
-// warps share an item's columns.
+// An item is one tile of 16 rows, or two where they belong together: of gate and up, or of
+// the halves of a head that rotate together. A block's warps share an item's columns.
 type GEMV struct {
 	Linear
 	Columns int // most rows of x: 1 or 8
@@ -59,7 +58,7 @@ func (c *check) frag(p Linear) {
 // Pairs is the number of tiles of an item.
 func (p GEMV) Pairs() int {
 	switch {
-	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half, p.Epilogue != QKV && p.Tiles() >= 1024 && p.Tiles()%2 == 0:
+	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half:
 		return 2
 	}
 	return 1
@@ -76,8 +75,11 @@ type GEMVPlan struct {
 	Frag     layout.Frag
 	Warps    int   // of a block
 	Units    int   // of a row that a warp takes
-	Slots    int   // of a warp's ring, a power of two and a whole number of Pairs, no more than it takes units of an item
+	Depth    int   // units of each tile that a step takes: one wait, and one copy a tile
+	Steps    int   // of an item
+	Slots    int   // steps of a warp's ring, a power of two; no more than Steps in a loop
 	Turns    int   // items whose sums wait for one another
+	Slot     int64 // bytes of one
 	Row      int64 // bytes of a row of x
 	Group    int   // columns that share a scale, and so a sum of x
 	X        int64 // offsets: rows of x, sums of x, sums of the warps, rings, barriers
@@ -101,14 +103,16 @@ func (p GEMV) Plan() GEMVPlan {
 		most = 8 // they need registers
 	}
 	for w := 2; w <= most; w++ {
-		if units%w == 0 && units/w*p.Pairs() >= g.Slots {
+		if units%w == 0 {
 			g.Warps = w
 		}
 	}
-	g.Units = units / g.Warps
-	if g.Units*p.Pairs() < g.Slots {
-		g.Slots = 1
+	g.Units, g.Depth = units/g.Warps, 1
+	g.Steps = g.Units / g.Depth
+	for g.Slots > 1 && g.Slots > g.Steps && g.Units*f.Unit > 256 {
+		g.Slots /= 2
 	}
+	g.Slot = int64(p.Pairs() * g.Depth * f.UnitBytes())
 	if f.Block > 1 {
 		g.Group = f.Sub
 	}
@@ -123,7 +127,7 @@ func (p GEMV) Plan() GEMVPlan {
 	g.Turns = int(max(1, min(8, 16384/turn)))
 	g.Ring = g.Parts + max(int64(g.Turns)*turn, int64(g.Warps*p.Columns)*4)
 	g.Ring = (g.Ring + 127) &^ 127
-	g.Barriers = g.Ring + int64(g.Warps*g.Slots*f.UnitBytes())
+	g.Barriers = g.Ring + int64(g.Warps*g.Slots)*g.Slot
 	g.Bytes = g.Barriers + up16(int64(g.Warps*g.Slots)*8)
 	return g
 }
@@ -133,9 +137,5 @@ func up16(n int64) int64 { return (n + 15) &^ 15 }
 // Grid implements Gridded.
 func (p GEMV) Grid() Grid {
 	g := p.Plan()
-	resident := 2
-	if g.Bytes > maxShared/2 || g.Frag.Block > 1 && g.Frag.Stored > 4 || g.Group < 64 {
-		resident = 1 // shared memory, or registers
-	}
-	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: resident}
+	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: 1}
 }

@@ -296,6 +296,8 @@ func fits(p work.Params, w *Weight) error {
 		enc, rows, cols = p.Enc, p.Rows, p.Cols
 	case work.GEMV:
 		enc, rows, cols, want = p.Enc, p.Rows, p.Cols, LayoutFrag
+	case work.GEMM:
+		enc, rows, cols, want = p.Enc, p.Rows, p.Cols, LayoutFrag
 	case work.Embed:
 		enc, rows, cols = p.Enc, []int{p.Vocab}, p.Dim
 		if w.Layout == LayoutFrag {

@@ -1,0 +1,330 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// gemm is y^T = W x^T for many rows of x. Chunks of x go through a ring in shared memory by
+// asynchronous copies; each warp loads the codes of its two tiles a chunk ahead and makes
+// 16-bit numbers of them in registers: code minus zero is exact, the product with the scale
+// is rounded once.
+type gemm struct {
+	k    *kernel.Kernel
+	g    kernel.GPU
+	p    work.GEMM
+	f    layout.Frag
+	half kernel.Half
+
+	lane, q    kernel.I64
+	rows, cols kernel.I64 // this warp's place in the block, in warps
+	pair       kernel.I64 // this warp's pair of tiles
+	first      kernel.I64 // the block's first row of x
+	masks      [2]kernel.I32
+}
+
+func gemmBody(p work.GEMM) kernel.Body {
+	return kernel.Body{Main: func(k *kernel.Kernel) { newGEMM(k, p).item() }}
+}
+
+func newGEMM(k *kernel.Kernel, p work.GEMM) gemm {
+	g := k.GPU()
+	f, _ := layout.FragOf(p.Enc, p.Cols)
+	m := gemm{k: k, g: g, p: p, f: f, half: kernel.Float16, lane: g.Lane(), masks: masks(g)}
+	if p.Dot == work.BF16 {
+		m.half = kernel.BFloat16
+	}
+	m.q = m.lane.And(k.Int(3))
+	m.rows, m.cols = g.Warp().Modulo(int64(p.RowWarps)), g.Warp().Over(int64(p.RowWarps))
+	item := k.Item()
+	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows)
+	m.first = item.Over(p.RowBlocks()).Times(int64(p.Block))
+	return m
+}
+
+// Each warp has two tiles of 16 rows by eight of 8 rows of x.
+const (
+	warpTiles = 2
+	warpCols  = 8
+)
+
+func (m gemm) item() {
+	k, g := m.k, m.g
+	chunks := int64(m.p.Cols / m.f.Chunk)
+	perUnit := m.f.Unit / m.f.Chunk
+	g.Sync() // the ring may still be read
+	for i := range int64(work.Stages - 1) {
+		m.copy(k.Int(i), chunks)
+	}
+	state := k.Floats(warpTiles * warpCols * 4)
+	var tiles [warpTiles]kernel.Ptr[kernel.U8]
+	for t := range tiles {
+		last := k.Int(int64(m.p.Tiles() - 1))
+		tiles[t] = kernel.Arg[kernel.U8](k, "w").At(m.tile(t).Min(last).Times(int64(m.p.Cols / m.f.Unit * m.f.UnitBytes())))
+	}
+	w := m.open(tiles)
+	for t := range w {
+		w[t].first()
+	}
+	sums := len(state)
+	for _, x := range m.words(w) {
+		state = append(state, x.Bits())
+	}
+	state = kernel.Range(k, 0, int64(m.p.Cols/m.f.Unit), 1, state, func(u kernel.I64, state []kernel.F32) []kernel.F32 {
+		acc := append([]kernel.F32(nil), state[:sums]...)
+		here := m.open(at(tiles, u.Times(int64(m.f.UnitBytes()))))
+		m.give(here, w, state[sums:])
+		next := m.open(at(tiles, u.Plus(1).Min(k.Int(int64(m.p.Cols/m.f.Unit-1))).Times(int64(m.f.UnitBytes()))))
+		for c := range perUnit {
+			n := u.Times(int64(perUnit)).Plus(int64(c))
+			g.WaitCopies(work.Stages - 2)
+			g.Sync()
+			m.copy(n.Plus(work.Stages-1), chunks)
+			for t := range here { // the codes of the chunk that follows
+				if c+1 < perUnit {
+					here[t].chunk(c + 1)
+				} else {
+					next[t].first()
+				}
+			}
+			m.chunk(here, c, n, acc)
+		}
+		for _, x := range m.words(next) {
+			acc = append(acc, x.Bits())
+		}
+		return acc
+	})
+	g.WaitCopies(0)
+	m.finish(state[:sums])
+}
+
+func at(tiles [warpTiles]kernel.Ptr[kernel.U8], offset kernel.I64) [warpTiles]kernel.Ptr[kernel.U8] {
+	for t := range tiles {
+		tiles[t] = tiles[t].At(offset)
+	}
+	return tiles
+}
+
+// open is the units of both tiles at addresses.
+func (m gemm) open(at [warpTiles]kernel.Ptr[kernel.U8]) [warpTiles]*fragUnit {
+	var out [warpTiles]*fragUnit
+	for t := range out {
+		out[t] = openUnit(m.k, m.f, at[t], m.lane, m.masks)
+	}
+	return out
+}
+
+// words are what first loads of a unit, give the inverse, as of another unit.
+func (m gemm) words(w [warpTiles]*fragUnit) []kernel.I32 {
+	var out []kernel.I32
+	for _, u := range w {
+		for _, part := range u.parts() {
+			out = append(out, *part...)
+		}
+	}
+	return out
+}
+
+func (m gemm) give(w, like [warpTiles]*fragUnit, state []kernel.F32) {
+	for t, u := range w {
+		u.codes[0], u.high[0] = nil, nil
+		from := like[t].parts()
+		for i, part := range u.parts() {
+			for range *from[i] {
+				*part = append(*part, state[0].Bits())
+				state = state[1:]
+			}
+		}
+		u.keep()
+	}
+}
+
+// tile is tile t of the warp's pair.
+func (m gemm) tile(t int) kernel.I64 {
+	p := m.p
+	switch {
+	case p.Epilogue == work.GLU:
+		return m.pair.Min(m.k.Int(int64(p.Pairs() - 1))).Plus(int64(t * p.Pairs()))
+	case p.Epilogue == work.QKV && p.QKV.Style == work.Half:
+		half := int64(p.QKV.Dim / 32)
+		return m.pair.Over(half).Times(2 * half).Add(m.pair.Modulo(half)).Plus(int64(t) * half)
+	}
+	return m.pair.Times(2).Plus(int64(t))
+}
+
+// copy starts the copies of chunk n of the block's rows of x, if there is one.
+func (m gemm) copy(n kernel.I64, chunks int64) {
+	k, g := m.k, m.g
+	row := int64(2 * m.f.Chunk)
+	pieces := row / 16
+	stride := work.Round{Dim: m.p.Cols, To: m.p.Dot}.RowBytes()
+	threads := int64(32 * m.p.Grid().Warps)
+	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
+	x := kernel.Arg[kernel.U8](k, "x").At(n.Times(row))
+	last := k.Dim("N").Plus(-1)
+	kernel.When(k, n.Lt(k.Int(chunks)), func() {
+		for i := int64(0); i < int64(m.p.Block)*pieces; i += threads {
+			t := g.Thread().Plus(i)
+			r, c := t.Over(pieces), t.Modulo(pieces).Times(16)
+			to := kernel.Address(stage.At(r.Times(m.p.Stride()).Add(c)))
+			from := x.At(m.first.Add(r).Min(last).Times(stride).Add(c))
+			copyPiece := func() { kernel.CopyAsync(g, to, from) }
+			if i+threads <= int64(m.p.Block)*pieces {
+				copyPiece()
+				continue
+			}
+			kernel.When(k, t.Lt(k.Int(int64(m.p.Block)*pieces)), copyPiece)
+		}
+	})
+	g.Commit()
+}
+
+// chunk multiplies chunk c of the units, number n of all, two products at a time.
+func (m gemm) chunk(w [warpTiles]*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
+	k, g, f := m.k, m.g, m.f
+	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
+	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
+	per := f.Span / 16
+	var scales [warpTiles]map[int][2]pairScale
+	for t := range scales {
+		scales[t] = map[int][2]pairScale{}
+	}
+	for j := 0; j < f.Products(); j += 2 {
+		together := min(2, f.Products()-j)
+		var a [warpTiles][2][4]kernel.I32
+		for t := range a {
+			for i := range together {
+				group := (c*f.Chunk + (j+i)/per*f.Span) / groupColumns(f)
+				if _, ok := scales[t][group]; !ok && f.Block > 1 {
+					scales[t][group] = [2]pairScale{m.scale(w[t], group, 0), m.scale(w[t], group, 1)}
+				}
+				a[t][i] = m.dequantise(w[t].product(c, j+i), scales[t][group])
+			}
+		}
+		for col := range warpCols {
+			at := row.Plus(int64(8*col) * m.p.Stride())
+			var b []kernel.I32
+			for i := 0; i < together; i++ {
+				in := (j+i)/per*2*f.Span + (j+i)%per*8 // bytes: a lane's columns are neighbours
+				if per > 1 && together == 2 {
+					b = kernel.LoadWords(at.Plus(int64(in)), 4)
+					break
+				}
+				b = append(b, kernel.LoadWords(at.Plus(int64(in)), 2)...)
+			}
+			for t := range a {
+				sum := acc[(t*warpCols+col)*4:][:4]
+				for i := range together {
+					v := g.Mma(m.half, a[t][i], [2]kernel.I32{b[2*i], b[2*i+1]}, [4]kernel.F32(sum))
+					copy(sum, v[:])
+				}
+			}
+		}
+	}
+}
+
+// pairScale is a group's scale for pairs of float16: (c - off) * mul (+ add).
+type pairScale struct {
+	off, mul kernel.I32
+	add      *kernel.I32
+}
+
+// scale is the scale of a group for rows r (0) or r+8 (1).
+func (m gemm) scale(u *fragUnit, group, row int) pairScale {
+	s := u.group(group, row)
+	twice := func(x kernel.F32) kernel.I32 { return m.g.Pack(kernel.Float16, x, x) }
+	out := pairScale{off: twice(s.zero.Add(m.k.Float(bases(m.f)[row]))), mul: twice(s.mul)}
+	if s.add != nil {
+		add := twice(*s.add)
+		out.add = &add
+	}
+	return out
+}
+
+// dequantise makes weights of codes.
+func (m gemm) dequantise(a [4]kernel.I32, s [2]pairScale) [4]kernel.I32 {
+	if m.f.Block == 1 {
+		return a
+	}
+	for i := range a {
+		by := s[i%2]
+		v := m.g.SubPair(a[i], by.off)
+		if by.add == nil {
+			a[i] = m.g.MulPair(v, by.mul)
+			continue
+		}
+		a[i] = m.g.FMAPair(kernel.Float16, v, by.mul, *by.add)
+	}
+	return a
+}
+
+// finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours
+// in every eight.
+func (m gemm) finish(acc []kernel.F32) {
+	k, p := m.k, m.p
+	e := out{k, p.Linear}
+	r := m.lane.Shr(2)
+	each := func(f func(n kernel.I64, at func(tile, high int) int)) {
+		for col := range warpCols {
+			for i := range 2 {
+				n := m.first.Add(m.cols.Times(64)).Add(m.q.Times(2)).Plus(int64(8*col + i))
+				kernel.When(k, n.Lt(k.Dim("N")), func() {
+					f(n, func(tile, high int) int { return (tile*warpCols+col)*4 + 2*high + i })
+				})
+			}
+		}
+	}
+	kernel.When(k, m.pair.Lt(k.Int(int64(p.Pairs()))), func() {
+		switch p.Epilogue {
+		case work.GLU:
+			for h := range 2 {
+				row, inside := e.row(m.pair, r.Plus(int64(8*h)), p.Rows[:1])
+				kernel.When(k, inside, func() {
+					each(func(n kernel.I64, at func(tile, high int) int) { e.glu(n, row, acc[at(0, h)], acc[at(1, h)]) })
+				})
+			}
+		case work.QKV:
+			m.finishHeads(e, r, acc, each)
+		default:
+			for t := range warpTiles {
+				for h := range 2 {
+					row, inside := e.row(m.tile(t), r.Plus(int64(8*h)), p.Rows)
+					kernel.When(k, inside, func() {
+						each(func(n kernel.I64, at func(tile, high int) int) { e.store(n, row, acc[at(t, h)]) })
+					})
+				}
+			}
+		}
+	})
+}
+
+// finishHeads is the epilogue QKV. Neighbouring rows are four lanes apart.
+func (m gemm) finishHeads(e out, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
+	p, k := m.p, m.k
+	row := func(t, h int) kernel.I64 { return m.tile(t).Times(16).Add(r).Plus(int64(8 * h)) }
+	if p.QKV.Style == work.Half {
+		for h := range 2 {
+			each(func(n kernel.I64, at func(tile, high int) int) { e.halves(n, row(0, h), acc[at(0, h)], acc[at(1, h)]) })
+		}
+		return
+	}
+	others := make([]kernel.F32, len(acc))
+	for i, v := range acc {
+		others[i] = m.g.Xor(v, 4)
+	}
+	for t := range warpTiles {
+		kernel.When(k, m.tile(t).Lt(k.Int(int64(p.Tiles()))), func() {
+			for h := range 2 {
+				each(func(n kernel.I64, at func(tile, high int) int) {
+					v := acc[at(t, h)]
+					if p.QKV.Style == work.Adjacent {
+						e.adjacent(n, row(t, h), v, others[at(t, h)])
+						return
+					}
+					e.head(n, row(t, h), e.biased(row(t, h), v))
+				})
+			}
+		})
+	}
+}

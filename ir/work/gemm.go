@@ -1,0 +1,76 @@
+package work
+
+import "quire/ir/types/layout"
+
+// GEMM is a Linear for many rows on a GPU: y^T = W x^T by tensor cores, the weight in the
+// frag layout, made float16 (or bfloat16) in registers, and rows of x as Round{To: Dot}
+// wrote them. Tokens is Many.
+//
+// An item is a block of 32*RowWarps rows of the weight by Block rows of x; a warp takes 32
+// by 64 of it: two tiles that belong together (of gate and up, of the halves of a head
+// that rotate together), or neighbours. Blocks of the weight are the faster axis.
+type GEMM struct {
+	Linear
+	RowWarps int // 1, 2, 4 or 8
+	Block    int // 64 or 128
+}
+
+// Family implements Params.
+func (p GEMM) Family() string { return "gemm" }
+
+// Key implements Params.
+func (p GEMM) Key() string {
+	return key("gemm", "of", p.Linear.Key(), "rowwarps", p.RowWarps, "block", p.Block)
+}
+
+// Validate implements Params.
+func (p GEMM) Validate() error {
+	c := &check{family: "gemm"}
+	c.that(p.Dot == F16 || p.Dot == BF16, "dot %q, expected f16 or bf16", p.Dot)
+	c.that(p.Tokens == Many, "tokens %q, expected many", p.Tokens)
+	c.that(p.RowWarps == 1 || p.RowWarps == 2 || p.RowWarps == 4 || p.RowWarps == 8, "%d row warps, expected 1, 2, 4 or 8", p.RowWarps)
+	c.that(p.Block == 64 || p.Block == 128, "blocks of %d rows, expected 64 or 128", p.Block)
+	c.frag(p.Linear)
+	if err := c.err(); err != nil {
+		return err
+	}
+	l := p.Linear
+	l.Dot = F32
+	return l.Validate()
+}
+
+// Units is the number of pairs of tiles.
+func (p GEMM) Pairs() int {
+	if p.Epilogue == GLU {
+		return layout.Tiles(p.Rows[0])
+	}
+	return (p.Tiles() + 1) / 2
+}
+
+// RowBlocks is the number of items that share rows of x.
+func (p GEMM) RowBlocks() int64 { return ceil(int64(p.Pairs()), int64(p.RowWarps)) }
+
+// Items implements Params.
+func (p GEMM) Items(d Dims) int64 { return p.RowBlocks() * ceil(d.N, int64(p.Block)) }
+
+// Scratch implements Params.
+func (p GEMM) Scratch() int64 { return 0 }
+
+// Stages is the number of chunks of x in shared memory.
+const Stages = 4
+
+// Stride is the distance of rows of a chunk of x in shared memory: the lanes' loads meet
+// no bank twice.
+func (p GEMM) Stride() int64 {
+	f, err := layout.FragOf(p.Enc, p.Cols)
+	if err != nil {
+		return 0
+	}
+	n, apart := int64(2*f.Chunk), map[int]int64{64: 16, 32: 64, 16: 32}[f.Span]
+	return n + (apart+128-n%128)%128
+}
+
+// Grid implements Gridded.
+func (p GEMM) Grid() Grid {
+	return Grid{Warps: p.RowWarps * p.Block / 64, Shared: Stages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: max(1, 8*64/(p.RowWarps*p.Block))}
+}
