@@ -214,7 +214,7 @@ func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int)
 		l.Args = append(l.Args, simt.Arg{Buffer: b})
 	}
 	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
-	if err := x.Launch(l); err != nil {
+	if err := launchCounted(t, x, l, c.p.Key()); err != nil {
 		t.Fatalf("%s %s: %v", tgt, c.p.Key(), err)
 	}
 	return c.bytes

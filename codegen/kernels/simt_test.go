@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -11,6 +12,19 @@ import (
 	"quire/ir/target"
 	"quire/ir/work"
 )
+
+// go test -run GEMV -v -costs prints what each line's accesses take of the memories.
+var showCosts = flag.Bool("costs", false, "print sectors and bank conflicts of simulated kernels, by line")
+
+// launchCounted runs a launch, and prints its costs if asked.
+func launchCounted(t testing.TB, m *simt.Module, l simt.Launch, key string) error {
+	t.Helper()
+	if *showCosts {
+		l.Costs = &simt.Costs{}
+		defer func() { t.Logf("%s: %d blocks of %d warps\n%s", key, l.Blocks, l.Warps, l.Costs) }()
+	}
+	return m.Launch(l)
+}
 
 // simulated are GPU kernels named k0, k1, ... that run on this processor.
 type simulated struct {
@@ -62,7 +76,7 @@ func (s *simulated) run(t testing.TB, i int, la *launch) {
 		l.Args = append(l.Args, simt.Arg{Buffer: b})
 	}
 	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
-	if err := s.module.Launch(l); err != nil {
+	if err := launchCounted(t, s.module, l, la.p.Key()); err != nil {
 		t.Fatalf("%s %s: %v", s.tgt, la.p.Key(), err)
 	}
 }

@@ -16,6 +16,9 @@
 // clocks over barriers, warp barriers and atomics, whatever order the warps happened to
 // run in); barriers that some threads never reach; deadlocks.
 //
+// Costs counts the sectors and bank conflicts of each line's accesses: what depends on
+// addresses alone needs no GPU to be seen.
+//
 // Rounding of half and float is exact: a sum, product or fma is rounded once. What PTX
 // leaves open is not modelled: contraction of mul and add, approximations' last bits.
 //
@@ -23,5 +26,5 @@
 // and tools; it is never fast.
 //
 // Reading order: launch.go, compile.go, emit.go, constant.go, ops.go, floats.go, warp.go,
-// block.go, machine.go, mbarrier.go, memory.go, races.go, error.go.
+// block.go, machine.go, mbarrier.go, memory.go, races.go, costs.go, error.go.
 package simt

@@ -46,7 +46,8 @@ type Launch struct {
 	// (programmatic dependent launch): until griddepcontrol.wait it may touch nothing
 	// but Loaded buffers.
 	Overlaps bool
-	Limit    int64 // instructions of a warp, summed over all; 0 means 4e9
+	Costs    *Costs // counts accesses, if set
+	Limit    int64  // instructions of a warp, summed over all; 0 means 4e9
 }
 
 // machine is one launch under way.

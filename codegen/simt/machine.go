@@ -3,6 +3,7 @@ package simt
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"quire/codegen/kernel"
 )
@@ -24,6 +25,9 @@ func callEffect(w *warp, o *op) {
 	}
 	for i := range x.out {
 		c.Out = append(c.Out, &w.outs[i])
+	}
+	if strings.HasPrefix(x.name, "ldmatrix") {
+		w.cost(kernel.Shared, c.In[0], 16)
 	}
 	x.means(&c)
 	for i, d := range x.out {

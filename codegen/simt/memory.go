@@ -105,6 +105,7 @@ func put(b []byte, w uint64) {
 func loadOp(w *warp, o *op) {
 	a := o.more.(*accessOp)
 	at := *w.reg(o.a)
+	w.cost(a.space, &at, a.size)
 	for m := w.mask; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m)
 		if a.atomic {
@@ -124,6 +125,7 @@ func loadOp(w *warp, o *op) {
 func storeOp(w *warp, o *op) {
 	a := o.more.(*accessOp)
 	at := w.reg(o.a)
+	w.cost(a.space, at, a.size)
 	var buf [64]byte
 	for m := w.mask; m != 0; m &= m - 1 {
 		l := bits.TrailingZeros32(m)

@@ -3,7 +3,9 @@ package simt
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -359,4 +361,28 @@ func refill(k kern, sync bool) {
 		k.GPU().Sync()
 	}
 	fetch(k, bar)
+}
+
+// A column of a row-major matrix meets one bank, and one sector a lane; neighbours do not.
+func TestCosts(t *testing.T) {
+	m := define(t, func(k kern) {
+		l := k.GPU().Lane()
+		kernel.StoreF32(shared(k, 0).At(l.Times(32)), k.Float(1)) // a column: 32 words of a bank
+		kernel.LoadF32(arg(k, "x").At(l.Times(8)))                // a sector a lane
+		kernel.LoadWords(arg(k, "x").At(l.Times(4)), 4)           // 512 bytes in a row
+		kernel.StoreF32(shared(k, 4096).At(l), k.Float(1))
+	})
+	c := &Costs{}
+	x := &Buffer{Name: "x", Bytes: make([]byte, 1024)}
+	if err := m.Launch(Launch{Kernel: "k", Blocks: 1, Warps: 1, Shared: 4096 + 128, Costs: c, Args: []Arg{{Buffer: x}, {Buffer: x}, {Buffer: x}, {Value: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range c.Lines() {
+		got = append(got, fmt.Sprintf("%s %d %d %d", l.Space, l.Bytes, l.Least, l.Taken))
+	}
+	want := []string{"shared 128 1 32", "global 128 4 32", "global 512 16 16", "shared 128 1 1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("costs %q, want %q\n%s", got, want, c)
+	}
 }
