@@ -55,6 +55,17 @@ func (a attn) at(slot, h, span kernel.I64) spanAt {
 	}
 }
 
+// list is the pages that row n, at index i of its slot, reads: of list l; and how many.
+func (a attn) list(n, slot, i, l kernel.I64) (kernel.Ptr[kernel.I32], kernel.I64) {
+	k, p := a.k, a.p
+	last := i.Over(int64(p.Page))
+	count := last.Plus(1).Min(k.Int(int64(p.Budget)))
+	if p.Kept {
+		return keptList(k, "pick", p.Lists(), p.Budget, slot, last, l).Plus(1), count
+	}
+	return kernel.Arg[kernel.I32](k, "pick").At(n.Times(int64(p.Lists())).Add(l).Times(int64(p.Budget))), count
+}
+
 // visible says whether any row from index first to last sees any token of a span. It is
 // also the promise that the span's page is there.
 func (a attn) visible(span, first, last kernel.I64) kernel.Bool {

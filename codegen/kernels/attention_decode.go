@@ -14,9 +14,16 @@ import (
 //	part     of the item: [group] of (max, sum, 14 unused, values [dim])
 func attentionDecode(p work.Attention) kernel.Body {
 	return kernel.Body{
-		Main: func(k *kernel.Kernel) { decoder{newAttn(k, p)}.item() },
-		Last: func(k *kernel.Kernel) { decoder{newAttn(k, p)}.merge() },
+		Main: func(k *kernel.Kernel) { newDecoder(k, p).item() },
+		Last: func(k *kernel.Kernel) { newDecoder(k, p).merge() },
 	}
+}
+
+// newDecoder takes the queries of a list together: with a list each, a head is a group.
+func newDecoder(k *kernel.Kernel, p work.Attention) decoder {
+	d := decoder{newAttn(k, p)}
+	d.group = p.Heads / p.Lists()
+	return d
 }
 
 type decoder struct{ attn }
@@ -31,6 +38,9 @@ func (d decoder) part(item kernel.I64) kernel.Ptr[kernel.F32] {
 }
 
 func (d decoder) splits() kernel.I64 {
+	if d.p.Budget > 0 {
+		return d.k.Int(d.p.PickSplits())
+	}
 	return d.k.Dim("C").Plus(int64(d.p.Split - 1)).Over(int64(d.p.Split)).Max(d.k.Int(1))
 }
 
@@ -46,8 +56,12 @@ func (d decoder) item() {
 	k, p := d.k, d.p
 	splits := d.splits()
 	split, gh := k.Item().Rem(splits), k.Item().Div(splits)
-	h, n := gh.Modulo(int64(p.KVHeads)), gh.Over(int64(p.KVHeads))
+	h, n := gh.Modulo(int64(p.Lists())), gh.Over(int64(p.Lists()))
 	slot, i := cacheIndex(k, n)
+	if p.Budget > 0 {
+		d.listed(n, h, slot, i, split)
+		return
+	}
 	from := split.Times(int64(p.Split))
 	to := from.Plus(int64(p.Split)).Min(i.Plus(1))
 	kernel.When(k, from.Lt(to), func() {
@@ -58,6 +72,31 @@ func (d decoder) item() {
 			kernel.When(k, d.visible(s, i, i), func() {
 				next := d.at(slot, h, s.Plus(1).Min(end.Plus(-1)))
 				d.add(d.at(slot, h, s), next, s.Times(int64(d.span)), i, part)
+			})
+		})
+	})
+}
+
+// listed is an item that reads a split of list h: whole pages.
+func (d decoder) listed(n, h, slot, i, split kernel.I64) {
+	k, p := d.k, d.p
+	list, count := d.list(n, slot, i, h)
+	kv := h.Over(int64(p.Lists() / p.KVHeads))
+	from := split.Times(int64(p.Split / p.Page))
+	to := from.Plus(int64(p.Split / p.Page)).Min(count)
+	spans := int64(p.Page / d.span)
+	span := func(j kernel.I64) kernel.I64 { // the j-th of the list
+		return kernel.LoadI32(list.At(j.Over(spans))).I64().Times(spans).Add(j.Modulo(spans))
+	}
+	kernel.When(k, from.Lt(to), func() {
+		part := d.part(k.Item())
+		d.start(n, h, part)
+		end := to.Times(spans)
+		kernel.Each(k, from.Times(spans), end, 1, func(j kernel.I64) {
+			s := span(j)
+			kernel.When(k, d.visible(s, i, i), func() {
+				next := d.at(slot, kv, span(j.Plus(1).Min(end.Plus(-1))))
+				d.add(d.at(slot, kv, s), next, s.Times(int64(d.span)), i, part)
 			})
 		})
 	})
@@ -176,9 +215,13 @@ func (d decoder) ahead(b, next spanAt, half int, t tile, width int) func(i kerne
 func (d decoder) merge() {
 	k, p := d.k, d.p
 	gh := k.Item()
-	n, h := gh.Over(int64(p.KVHeads)), gh.Modulo(int64(p.KVHeads))
-	_, i := cacheIndex(k, n)
+	n, h := gh.Over(int64(p.Lists())), gh.Modulo(int64(p.Lists()))
+	slot, i := cacheIndex(k, n)
 	used := i.Over(int64(p.Split)).Plus(1)
+	if p.Budget > 0 {
+		_, count := d.list(n, slot, i, h)
+		used = count.Plus(-1).Over(int64(p.Split / p.Page)).Plus(1)
+	}
 	part := d.part(gh.Mul(d.splits()))
 	o := kernel.Arg[kernel.F32](k, "o").At(n.Times(int64(p.Heads)).Add(h.Times(int64(d.group))).Times(int64(p.Dim)))
 	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {

@@ -89,14 +89,55 @@ func (f prefiller) item() {
 func (f prefiller) part(b part) {
 	k, p := f.k, f.p
 	f.start(b)
+	if p.Budget > 0 {
+		fresh := kernel.LoadI32(kernel.Arg[kernel.I32](k, "slot_new").At(b.slot)).I64()
+		kernel.If(k, fresh.Eq(k.Int(1)), nil, func() []kernel.Vec { f.listed(b); return nil }, func() []kernel.Vec { f.all(b); return nil })
+	} else {
+		f.all(b)
+	}
+	f.finish(b)
+}
+
+// listed reads the pages of the lists of a part that is one row. The tile of a list's last
+// queries writes over the outputs of the next list's, which therefore begin anew.
+func (f prefiller) listed(b part) {
+	k, p := f.k, f.p
+	each := p.Heads / p.Lists() // queries of a list
+	spans := int64(p.Page / f.span)
+	kernel.Each(k, k.Int(0), k.Int(int64(f.group/each)), 1, func(l kernel.I64) {
+		list, count := f.list(b.n, b.slot, b.i, b.h.Times(int64(f.group/each)).Add(l))
+		first := l.Times(int64(each))
+		end := first.Plus(int64(each))
+		kernel.Each(k, first.Times(int64(f.pad)), end.Times(int64(f.pad)), layout.Lanes, func(i kernel.I64) {
+			kernel.StoreVec(f.outputs().At(i), k.Vec(0))
+		})
+		kernel.Each(k, k.Int(0), count.Times(spans), 1, func(j kernel.I64) {
+			s := kernel.LoadI32(list.At(j.Over(spans))).I64().Times(spans).Add(j.Modulo(spans))
+			kernel.When(k, f.visible(s, b.i, b.i), func() {
+				at, ldb := f.span32(f.at(b.slot, b.h, s))
+				kernel.Each(k, first, end, int64(f.rows), func(q kernel.I64) {
+					f.tile(b, at, ldb, s.Times(int64(f.span)), q, q.Plus(int64(f.rows)).Min(end), b.i)
+				})
+			})
+		})
+	})
+}
+
+// span32 is a span as float32, widened if it must be.
+func (f prefiller) span32(at spanAt) (spanAt, int) {
+	if f.p.CacheEnc == layout.F32 {
+		return at, f.p.Page
+	}
+	f.widen(at)
+	return spanAt{kernel.As[kernel.U8](f.keys()), kernel.As[kernel.U8](f.values())}, f.span
+}
+
+// all reads the spans that the rows of a part see.
+func (f prefiller) all(b part) {
+	k := f.k
 	kernel.Each(k, k.Int(0), b.last().Over(int64(f.span)).Plus(1), 1, func(s kernel.I64) {
 		kernel.When(k, f.visible(s, b.i, b.last()), func() {
-			at := f.at(b.slot, b.h, s)
-			ldb := p.Page
-			if p.CacheEnc != layout.F32 {
-				f.widen(at)
-				at, ldb = spanAt{kernel.As[kernel.U8](f.keys()), kernel.As[kernel.U8](f.values())}, f.span
-			}
+			at, ldb := f.span32(f.at(b.slot, b.h, s))
 			queries := b.end.Sub(b.n).Times(int64(f.group))
 			kernel.Each(k, k.Int(0), queries, int64(f.rows), func(q kernel.I64) {
 				end := q.Plus(int64(f.rows)).Min(queries)
@@ -107,7 +148,6 @@ func (f prefiller) part(b part) {
 			})
 		})
 	})
-	f.finish(b)
 }
 
 // start scales the queries and empties their states and outputs.

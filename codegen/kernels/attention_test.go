@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ type kvStep struct {
 	cache                   []byte
 	rowSlot, start, l, page []int32
 	keys, values            [][]float64 // by slot: [token][kv head][dim]
+	fresh                   []int32
+	pages                   func(n, head int) []int // that a row reads; nil: all
 }
 
 func encode(e layout.Enc, b []byte, x float32) float64 {
@@ -86,15 +89,17 @@ func newKVStepAt(t testing.TB, p work.Attention, slots []slotRows, key func(pad,
 	if p.CacheEnc != layout.F32 {
 		size = 2
 	}
+	stride := int(work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc))
 	bytes := int(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc))
 	physical := rand.Perm(len(slots) * int(s.d.P))
-	s.cache = alloc[byte](t, bytes*len(physical))
+	s.cache = alloc[byte](t, stride*len(physical))
+	s.fresh = alloc[int32](t, len(slots))
 	for i := range s.cache {
 		s.cache[i] = 0xff
 	}
 	row := 0
 	for i, r := range slots {
-		s.start[i], s.l[i] = int32(row), int32(r.cached)
+		s.start[i], s.l[i], s.fresh[i] = int32(row), int32(r.cached), int32(r.rows)
 		for range r.rows {
 			s.rowSlot[row] = int32(i)
 			row++
@@ -117,24 +122,25 @@ func newKVStepAt(t testing.TB, p work.Attention, slots []slotRows, key func(pad,
 					b := make([]byte, 4)
 					kd := encode(p.CacheEnc, b, kf)
 					if seen {
-						copy(s.cache[int(table[lp])*bytes+key(pad, h, tok%p.Page, x)*size:][:size], b)
+						copy(s.cache[int(table[lp])*stride+key(pad, h, tok%p.Page, x)*size:][:size], b)
 					}
 					vd := encode(p.CacheEnc, b, vf)
 					if seen {
-						copy(s.cache[int(table[lp])*bytes+bytes/2+((h*p.Page+tok%p.Page)*pad+x)*size:][:size], b)
+						copy(s.cache[int(table[lp])*stride+bytes/2+((h*p.Page+tok%p.Page)*pad+x)*size:][:size], b)
 					}
 					keys, values = append(keys, kd), append(values, vd)
 				}
 			}
 		}
 		s.keys, s.values = append(s.keys, keys), append(s.values, values)
+		s.summarise(i)
 	}
 	return s
 }
 
 func (s *kvStep) operands() map[string]uintptr {
 	return map[string]uintptr{"q": addr(s.q), "o": addr(s.o), "cache": addr(s.cache), "row_slot": addr(s.rowSlot),
-		"slot_start": addr(s.start), "slot_len": addr(s.l), "pages": addr(s.page)}
+		"slot_start": addr(s.start), "slot_new": addr(s.fresh), "slot_len": addr(s.l), "pages": addr(s.page)}
 }
 
 // want is the output of a row's head.
@@ -147,6 +153,9 @@ func (s *kvStep) want(n, head int) []float64 {
 	for j := range scores {
 		scores[j] = math.Inf(-1)
 		if p.Window > 0 && i-j >= p.Window && j >= p.Sink {
+			continue
+		}
+		if s.pages != nil && !slices.Contains(s.pages(n, head), j/p.Page) {
 			continue
 		}
 		dot := 0.0

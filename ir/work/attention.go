@@ -18,11 +18,15 @@ const QueryBlock = 32
 // own keys already. A row at cache index i sees j <= i where i - j < Window (0: all)
 // or j < Sink. Scores are q.k * Scale, then Softcap * tanh(score / Softcap) if set.
 //
-// Operands: q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages,
+// With Budget a slot's only new row sees but the pages of its list, made by PageSelect; the
+// rows of a prompt see all. In Decode every row must be its slot's only one.
+//
+// Operands: q f32[N, Heads, Dim], cache, (Budget: in Prefill slot_new, and pick), row_slot, slot_start, slot_len, pages,
 // part (Decode: Temp), o f32[N, Heads, Dim]; N, P and, for Decode, C.
 //
 // Items: Decode ((row * KVHeads) + kv head) * splits + split, with ceil(C / Split)
-// splits, which are also the group of Last; Prefill (block of rows) * KVHeads + kv head.
+// splits, which are also the group of Last, or with Budget ceil(Budget * Page / Split), and
+// with PerHead heads instead of kv heads; Prefill (block of rows) * KVHeads + kv head.
 type Attention struct {
 	Phase               Phase
 	Heads, KVHeads, Dim int
@@ -31,8 +35,11 @@ type Attention struct {
 	Softcap             float32
 	CacheEnc            layout.Enc
 	Page                int
-	Summary             int // tokens of a page summary; 0: pages have none
-	Split               int // Decode: tokens of an item, a multiple of Page
+	Summary             int  // tokens of a page summary; 0: pages have none
+	Split               int  // Decode: tokens of an item, a multiple of Page
+	Budget              int  // pages of a list, at most; 0: no lists
+	PerHead             bool // each query head has a list; else each kv head
+	Kept                bool // pick is the cache that PageSelect keeps lists in
 }
 
 // Family implements Params.
@@ -41,7 +48,8 @@ func (p Attention) Family() string { return "attention" }
 // Key implements Params.
 func (p Attention) Key() string {
 	return key("attention", "phase", p.Phase, "heads", p.Heads, "kv", p.KVHeads, "dim", p.Dim, "scale", p.Scale,
-		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "split", p.Split)
+		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "split", p.Split,
+		"budget", p.Budget, "perhead", p.PerHead, "kept", p.Kept)
 }
 
 // Validate implements Params.
@@ -57,6 +65,8 @@ func (p Attention) Validate() error {
 	c.that(p.Sink == 0 || p.Window > 0, "sink %d without a window", p.Sink)
 	c.cache(p.CacheEnc, p.Page)
 	c.summary(p.Page, p.Summary)
+	c.that(p.Budget >= 0 && (p.Budget > 0 || !p.PerHead && !p.Kept), "budget of %d pages", p.Budget)
+	c.that(p.Budget == 0 || p.Window == 0, "lists of pages under a window of %d", p.Window)
 	if p.Phase == Decode {
 		c.that(p.Split > 0 && p.Page > 0 && p.Split%p.Page == 0, "split of %d tokens, expected a multiple of the page's %d", p.Split, p.Page)
 	} else {
@@ -67,22 +77,57 @@ func (p Attention) Validate() error {
 
 // Operands implements Params.
 func (p Attention) Operands() []Operand {
-	in := join(read(Float, "q"), read(Cache, "cache"), rowmap())
+	in := join(read(Float, "q"), read(Cache, "cache"), p.pick(), rowmap())
 	if p.Phase == Decode {
 		return join(in, one("part", Float, Temp), one("o", Float, Write), dims("N", "P", "C"))
 	}
 	return join(in, one("o", Float, Write), dims("N", "P"))
 }
 
-// Group queries share a kv head.
-func (p Attention) group() int { return p.Heads / p.KVHeads }
+func (p Attention) pick() []Operand {
+	var out []Operand
+	if p.Budget > 0 && p.Phase == Prefill {
+		out = read(Int, "slot_new")
+	}
+	switch {
+	case p.Kept:
+		return append(out, read(Cache, "pick")...)
+	case p.Budget > 0:
+		return append(out, read(Int, "pick")...)
+	}
+	return nil
+}
 
-func (p Attention) splits(d Dims) int64 { return max(1, ceil(d.C, int64(p.Split))) }
+// Lists is the number of lists of a row, if there are any.
+func (p Attention) Lists() int {
+	if p.PerHead {
+		return p.Heads
+	}
+	return p.KVHeads
+}
+
+// group is the queries of an item that share a key.
+func (p Attention) group() int {
+	if p.Phase == Decode {
+		return p.Heads / p.Lists()
+	}
+	return p.Heads / p.KVHeads
+}
+
+func (p Attention) splits(d Dims) int64 {
+	if p.Budget > 0 {
+		return p.PickSplits()
+	}
+	return max(1, ceil(d.C, int64(p.Split)))
+}
+
+// PickSplits is how many items share the pages of a list.
+func (p Attention) PickSplits() int64 { return ceil(int64(p.Budget*p.Page), int64(p.Split)) }
 
 // Items implements Params.
 func (p Attention) Items(d Dims) int64 {
 	if p.Phase == Decode {
-		return d.N * int64(p.KVHeads) * p.splits(d)
+		return d.N * int64(p.Lists()) * p.splits(d)
 	}
 	return ceil(d.N, QueryBlock) * int64(p.KVHeads)
 }
