@@ -18,8 +18,7 @@ func (b *builder) memory() {
 	}
 	for _, c := range b.m.Caches {
 		t := slices.IndexFunc(b.m.Tables, func(t *ir.Table) bool { return t.Name == c.Table })
-		b.p.Caches = append(b.p.Caches, program.Cache{Name: c.Name, Elem: c.Elem.String(), Heads: c.Heads, Dim: c.Dim, Table: t,
-			PageBytes: work.PageStride(c.Heads, c.Dim, b.m.Tables[t].Page, b.m.Tables[t].Summary, layout.Enc(c.Elem.String()))})
+		b.p.Caches = append(b.p.Caches, cacheOf(c, t, b.m.Tables[t]))
 	}
 	slots := map[int][]string{}
 	for _, f := range b.m.Funcs {
@@ -28,7 +27,7 @@ func (b *builder) memory() {
 			if !ok || a.Slot == nil {
 				continue
 			}
-			size := v.Type.Shape.Size().MulInt(int64(v.Type.Elem.DType.Bytes())).String()
+			size := v.Type.Bytes().String()
 			if !slices.Contains(slots[*a.Slot], size) {
 				slots[*a.Slot] = append(slots[*a.Slot], size)
 			}
@@ -37,6 +36,17 @@ func (b *builder) memory() {
 	for i := range len(slots) {
 		b.p.Slots = append(b.p.Slots, strings.Join(slots[i], ", "))
 	}
+}
+
+// cacheOf is a cache on table t. One of picks keeps them with the pages that they serve.
+func cacheOf(c *ir.CacheDecl, t int, table *ir.Table) program.Cache {
+	out := program.Cache{Name: c.Name, Elem: c.Elem.String(), Heads: c.Heads, Dim: c.Dim, Table: t}
+	if c.Pick {
+		out.Elem, out.PageBytes = "pick", work.KeptBytes(c.Heads, c.Dim)
+		return out
+	}
+	out.PageBytes = work.PageStride(c.Heads, c.Dim, table.Page, table.Summary, layout.Enc(c.Elem.String()))
+	return out
 }
 
 // step writes down one specialisation.

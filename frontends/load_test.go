@@ -98,7 +98,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if m := load(t, dir, Options{Options: spec.Options{KV: "int8", Quest: &spec.Quest{}}}); !slices.Equal(m.Options.Names(), []string{"quest", "kv=int8"}) {
+	if m := load(t, dir, Options{Options: spec.Options{KV: "int8", Quest: &spec.Quest{}}}); !slices.Equal(m.Options.Names(), []string{"kv=int8"}) {
 		t.Errorf("options that need passes: %v", m.Options.Names())
 	}
 	_, err := Load(dir, Options{Context: 257})

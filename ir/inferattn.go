@@ -48,6 +48,9 @@ func (c *inferCtx) cache(i int) *CacheDecl {
 	if d == nil {
 		c.failf("arg %d: cache @%s is not declared", i+1, t.Cache)
 	}
+	if d.Pick {
+		c.failf("arg %d: cache @%s holds picks, expected keys and values", i+1, t.Cache)
+	}
 	return d
 }
 

@@ -51,6 +51,7 @@ type CacheDecl struct {
 	Dim    int
 	Table  string
 	Layout string // physical layout, "" before it is chosen
+	Pick   bool   // instead of keys and values: the pages that a sequence reads, Heads lists of at most Dim, kept with its newest page
 	Pos    Pos
 }
 

@@ -55,6 +55,7 @@ const (
 	// Page selection (Quest)
 	OpPageEstimate
 	OpPageTopK
+	OpPageKeep
 	OpAttentionPaged
 
 	// Sampling reductions
@@ -152,8 +153,10 @@ var ops = [numOps]OpInfo{
 		Doc: "For decode rows a bound on scale * q.k over each closed page: its best summary's sum of max(q*max, q*min) (Quest, alg. 1). Per group: each head's scores less its best, the largest of the group. Other rows are NaN, pages that are not closed -Inf."},
 	OpPageTopK: {Name: "page.topk", Args: "score seq", Attrs: TopKAttrs{}, Levels: Graph, infer: inferPageTopK,
 		Doc: "The last page and the budget-1 best closed pages, ties to the lower; all pages where the budget covers them and for rows that are not decode rows."},
+	OpPageKeep: {Name: "page.keep", Args: "kept pick seq", Attrs: KeepAttrs{}, Effect: Updates, Levels: Graph, infer: inferPageKeep,
+		Doc: "For decode rows the pick that the sequence holds, if it was made within the same stretch of tokens and no prompt came after it; else the new one, which is held from then on. Others drop what is held and read all pages."},
 	OpAttentionPaged: {Name: "attention.paged", Args: "q kv seq pick", Attrs: AttentionAttrs{}, Levels: Graph, infer: inferAttentionPaged,
-		Doc: "Attention over the picked pages alone."},
+		Doc: "Attention over the picked, or kept, pages alone."},
 
 	OpArgMax: {Name: "argmax", Args: "x", Levels: Graph, infer: inferArgMax,
 		Doc: "Index of the largest element of the last axis, the first of equals: i32."},

@@ -31,7 +31,14 @@ type TopKAttrs struct {
 	Page   int `ir:"page"`
 }
 
+// KeepAttrs: a pick is of use to the tokens whose index in the sequence, divided by
+// Every, is the same.
+type KeepAttrs struct {
+	Every int `ir:"every"`
+}
+
 func (EstimateAttrs) attrs() {}
+func (KeepAttrs) attrs()     {}
 func (TopKAttrs) attrs()     {}
 
 // CachedTokens is the symbol of the longest sequence of a step, new rows
@@ -79,10 +86,35 @@ func inferPageTopK(c *inferCtx) types.Type {
 	return types.PickOf(s.Shape[0], s.Shape[1], types.Const(int64(a.Budget)))
 }
 
+// kept is the declaration of the cache of picks at argument i.
+func (c *inferCtx) kept(i int) *CacheDecl {
+	d := c.m.Cache(c.arg(i).Cache)
+	if c.arg(i).Kind != types.Cache || d == nil || !d.Pick {
+		c.failf("arg %d has type %s, expected a cache of picks", i+1, c.arg(i))
+	}
+	return d
+}
+
+// inferPageKeep: a cache of picks and a pick of its extents -> the next version.
+func inferPageKeep(c *inferCtx) types.Type {
+	d, p, seq := c.kept(0), c.arg(1), c.rows(2)
+	if want := types.PickOf(seq.Shape[0], types.Const(int64(d.Heads)), types.Const(int64(d.Dim))); !p.Equal(want) {
+		c.failf("arg 2 has type %s, expected %s of cache @%s", p, want, d.Name)
+	}
+	if n := c.attrs.(KeepAttrs).Every; n <= 0 {
+		c.failf("every %d tokens, expected one or more", n)
+	}
+	return c.arg(0)
+}
+
 // inferAttentionPaged: as attention; the pick is of the cache's heads or of q's.
 func inferAttentionPaged(c *inferCtx) types.Type {
 	q, a := inferAttention(c), c.attrs.(AttentionAttrs)
 	decl, p := c.cache(1), c.arg(3)
+	if p.Kind == types.Cache {
+		k := c.kept(3)
+		p = types.PickOf(q.Shape[0], types.Const(int64(k.Heads)), types.Const(int64(k.Dim)))
+	}
 	if p.Kind != types.Pick {
 		c.failf("arg 4 has type %s, expected a pick", p)
 	}

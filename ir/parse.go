@@ -131,10 +131,12 @@ func (p *parser) table(at Pos) {
 func (p *parser) cache(at Pos) {
 	c := &CacheDecl{Name: p.global(), Pos: at}
 	p.expect(":")
-	p.expect("kv")
-	p.expect("<")
-	c.Elem = parseElem(p.word("an element type"))
-	p.expect(">")
+	if c.Pick = p.acceptWord("pick"); !c.Pick {
+		p.expect("kv")
+		p.expect("<")
+		c.Elem = parseElem(p.word("an element type"))
+		p.expect(">")
+	}
 	p.expect("[")
 	c.Heads = int(p.integer())
 	p.expect(",")

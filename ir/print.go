@@ -56,6 +56,10 @@ func (p *printer) module(m *Module) {
 		p.f("table @%s %s\n", t.Name, encodeFields(reflect.ValueOf(tableText{t.Page, t.Summary, t.Sink, t.Recent, t.Chunk})))
 	}
 	for _, c := range m.Caches {
+		if c.Pick {
+			p.f("cache @%s: pick[%d, %d] on @%s%s\n", c.Name, c.Heads, c.Dim, c.Table, layoutText(c.Layout))
+			continue
+		}
 		p.f("cache @%s: kv<%s>[%d, %d] on @%s%s\n", c.Name, c.Elem, c.Heads, c.Dim, c.Table, layoutText(c.Layout))
 	}
 	for _, w := range m.Weights {

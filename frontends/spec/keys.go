@@ -121,7 +121,7 @@ func Keys() []Key {
 		intKey("quest.physical-page", "64", "Tokens of a page in memory; a multiple of page.", 1, func(s *Spec) *int { return &s.quest().PhysicalPage }),
 		intKey("quest.dense-layers", "2", "First layers, which read everything.", 0, func(s *Spec) *int { return &s.quest().DenseLayers }),
 		wordKey("quest.per", []string{"kv-group", "query-head"}, "kv-group", "Who shares a selection.", func(s *Spec, w string) { s.quest().Per = w }),
-		intKey("quest.reselect", "1", "Steps from one selection to the next.", 1, func(s *Spec) *int { return &s.quest().Reselect }),
+		intKey("quest.reselect", "1", "Tokens from one selection to the next; a divisor of physical-page.", 1, func(s *Spec) *int { return &s.quest().Reselect }),
 	}
 }
 

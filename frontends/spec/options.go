@@ -37,17 +37,14 @@ type Quest struct {
 	PhysicalPage int // tokens of a page in memory; a multiple of Page
 	DenseLayers  int // first layers, which read everything
 	Per          string
-	Reselect     int // steps from one selection to the next
+	Reselect     int // tokens from one selection to the next, a divisor of PhysicalPage
 }
 
-// Names lists the options that nothing runs yet, as people spell them: "quest", "kv=int8".
+// Names lists the options that nothing runs yet, as people spell them: "duo with prefill=chunked", "kv=int8".
 func (o Options) Names() []string {
 	var out []string
 	if o.Duo != nil && o.Duo.Prefill == "chunked" {
 		out = append(out, "duo with prefill=chunked")
-	}
-	if o.Quest != nil {
-		out = append(out, "quest")
 	}
 	if o.KV == "int8" || o.KV == "int4" {
 		out = append(out, "kv="+o.KV)
@@ -149,6 +146,9 @@ func (p *parser) finishOptions() {
 		}
 		if q.Page > 0 && q.PhysicalPage%q.Page != 0 {
 			p.errorf("quest.page", "%d, expected a divisor of the physical page %d", q.Page, q.PhysicalPage)
+		}
+		if q.Reselect > 0 && q.PhysicalPage%q.Reselect != 0 {
+			p.errorf("quest.reselect", "%d, expected a divisor of the physical page %d", q.Reselect, q.PhysicalPage)
 		}
 	}
 }

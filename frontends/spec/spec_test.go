@@ -98,7 +98,7 @@ quest: {budget: 128, page: 8, physical-page: 32, dense_layers: 1, per: query-hea
 	if !reflect.DeepEqual(s.Encodings, decoder.Encodings{"embed": "q8_0", "attn": "q4_1", "mlp": "q4_0", "head": "f16"}) || *s.Seed != 7 {
 		t.Errorf("encodings %v, seed %v", s.Encodings, *s.Seed)
 	}
-	if got := strings.Join(s.Options.Names(), " "); got != "duo with prefill=chunked quest kv=int8" {
+	if got := strings.Join(s.Options.Names(), " "); got != "duo with prefill=chunked kv=int8" {
 		t.Errorf("options that need passes: %s", got)
 	}
 }
@@ -203,6 +203,7 @@ func TestBadSpecs(t *testing.T) {
 		{tiny + "duo: a.tsv,chunk=8\n", "duo.chunk: 8 with prefill strict"},
 		{tiny + "quest: {page: 16}\n", "quest: no budget"},
 		{tiny + "quest: budget=64,page=48\n", "quest.page: 48, expected a divisor of the physical page 64"},
+		{tiny + "quest: budget=64,reselect=24\n", "quest.reselect: 24, expected a divisor of the physical page 64"},
 		{tiny + "quest: budget=64,budget=65\n", "quest.budget: twice, expected once"},
 		{tiny + "quest: [64]\n", "quest: a list, expected mapping, or text"},
 	} {

@@ -71,6 +71,7 @@ var evals = map[ir.Op]func(*call) any{
 
 	ir.OpPageEstimate:   pageEstimate,
 	ir.OpPageTopK:       pageTopK,
+	ir.OpPageKeep:       pageKeep,
 	ir.OpAttentionPaged: attentionPaged,
 
 	ir.OpArgMax:    reduce(argmax),

@@ -114,6 +114,7 @@ var opCases = map[ir.Op][]opCase{
 	// append and attention: see attention_test.go; pages: see pages_test.go
 	ir.OpPageEstimate:   nil,
 	ir.OpPageTopK:       nil,
+	ir.OpPageKeep:       nil,
 	ir.OpAttentionPaged: nil,
 
 	ir.OpAppend:    nil,

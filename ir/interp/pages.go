@@ -159,13 +159,65 @@ func pageTopK(c *call) any {
 	return p
 }
 
-func attentionPaged(c *call) any {
-	p, ok := c.args[3].(*picks)
-	if !ok {
-		c.failf("arg 4 is no pick")
+// held is the pick that a sequence keeps, by head, and for which stretch of tokens.
+type held struct {
+	stretch int
+	pages   [][]int
+}
+
+// pageKeep: the version of a cache of picks is also the pick of this step's rows.
+func pageKeep(c *call) any {
+	p, rows, every := c.picks(1), c.rows(2), c.v.Attrs.(ir.KeepAttrs).Every
+	next := &version{seqs: slices.Clone(c.cache(0).seqs)}
+	for len(next.seqs) < len(rows.Slots) {
+		next.seqs = append(next.seqs, sequence{})
 	}
+	for s, sl := range rows.Slots {
+		stretch := sl.Before / every
+		switch h := next.seqs[s].held; {
+		case sl.New == 0:
+		case !sl.Decode():
+			next.seqs[s].held = nil
+		case h == nil || h.stretch != stretch:
+			next.seqs[s].held = &held{stretch, p.pages[sl.Start*p.heads : (sl.Start+1)*p.heads]}
+		}
+	}
+	return next
+}
+
+// picks returns argument i, a pick or a version of a cache of picks.
+func (c *call) picks(i int) *picks {
+	switch x := c.args[i].(type) {
+	case *picks:
+		return x
+	case *version:
+		rows, heads := c.rows(2), c.m.Cache(c.v.Args[i].Type.Cache).Heads
+		p := &picks{heads, make([][]int, rows.N*heads)}
+		for s, sl := range rows.Slots {
+			if h := x.at(s).held; h != nil && sl.Decode() {
+				copy(p.pages[sl.Start*heads:], h.pages)
+			}
+		}
+		return p
+	}
+	c.failf("arg %d is no pick", i+1)
+	return nil
+}
+
+func attentionPaged(c *call) any {
+	p, rows := c.picks(3), c.rows(2)
 	heads := c.tensor(0).Shape[1]
 	page := c.m.Table(c.m.Cache(c.v.Args[1].Type.Cache).Table).Page
+	for s, sl := range rows.Slots {
+		if !sl.Decode() {
+			continue
+		}
+		for _, pages := range p.pages[sl.Start*p.heads : (sl.Start+1)*p.heads] {
+			if pages != nil && pages[len(pages)-1] != sl.Before/page {
+				c.failf("slot %d reads pages %v, expected the last to be %d", s, pages, sl.Before/page)
+			}
+		}
+	}
 	return c.attendRows(func(row, head int, kept []Entry) []Entry {
 		pages := p.pages[row*p.heads+head*p.heads/heads]
 		if pages == nil {

@@ -32,6 +32,7 @@ type sequence struct {
 	length  int // tokens appended so far, dropped ones included
 	entries []Entry
 	sums    []Summary // one for each Summary tokens of the table, the last perhaps not full
+	held    *held     // of a cache of picks instead of all these: what is kept
 }
 
 // Length returns how many tokens a slot has taken, over all caches.
@@ -121,7 +122,7 @@ func (v *version) append(rows *RowMap, table *ir.Table, k, val *Tensor) (*versio
 			e := Entry{q.length + i, slices.Clone(k.Data[row : row+width]), slices.Clone(val.Data[row : row+width])}
 			kept, sums = append(kept, e), summarise(sums, table.Summary, e)
 		}
-		next.seqs[s] = sequence{q.length + sl.New, kept, sums}
+		next.seqs[s] = sequence{length: q.length + sl.New, entries: kept, sums: sums}
 	}
 	return next, nil
 }

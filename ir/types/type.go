@@ -89,6 +89,14 @@ func (t Type) Equal(u Type) bool {
 	return t.Kind == u.Kind && t.Elem == u.Elem && t.Cache == u.Cache && t.Shape.Equal(u.Shape)
 }
 
+// Bytes returns the memory of a plain tensor, or of a pick: 4 bytes a page of a list.
+func (t Type) Bytes() Dim {
+	if t.Kind == Pick {
+		return t.Shape.Size().MulInt(4)
+	}
+	return t.Shape.Size().MulInt(int64(t.Elem.DType.Bytes()))
+}
+
 // IsTensor reports whether t is a tensor.
 func (t Type) IsTensor() bool { return t.Kind == Tensor }
 

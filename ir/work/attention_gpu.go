@@ -59,6 +59,7 @@ func (p DecodeGPU) Validate() error {
 func (c *check) gpuCache(p Attention) {
 	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
 	c.that(p.Page%TileGPU == 0, "page of %d tokens, expected a multiple of %d", p.Page, TileGPU)
+	c.that(p.Summary == 0 && p.Budget == 0, "page summaries, expected none on a GPU")
 	c.that(Padded(p.Dim) <= 256, "head dim %d, expected at most 256", p.Dim)
 }
 

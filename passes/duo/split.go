@@ -124,6 +124,9 @@ func (s *splitter) choose() error {
 		return fmt.Errorf("the mask has %d layers, the module %d caches", len(s.o.Mask), len(s.m.Caches))
 	}
 	for i, c := range s.m.Caches {
+		if c.Pick {
+			return fmt.Errorf("cache @%s holds picked pages, expected heads to be split before pages are selected", c.Name)
+		}
 		mask := s.o.Mask
 		if mask == nil {
 			mask = Alternating(i+1, c.Heads)

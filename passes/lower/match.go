@@ -67,6 +67,8 @@ var matchers = []struct {
 	{ir.OpMatMul, matchLinear},
 	{ir.OpAppend, matchStore},
 	{ir.OpAttention, matchAttention},
+	{ir.OpPageTopK, matchSelect},
+	{ir.OpAttentionPaged, matchPaged},
 	{ir.OpEmbed, matchEmbed},
 	{ir.OpRopeTable, matchRopeTable},
 	{ir.OpRope, matchRope},

@@ -44,35 +44,47 @@ func matchAttention(b *body) (Found, error) {
 	if err := b.only(ir.OpAttention); err != nil {
 		return Found{}, err
 	}
-	c, page, err := b.cacheOf(att.Args[1])
+	p, vals, err := attention(b, att)
 	if err != nil {
 		return Found{}, err
+	}
+	if singleRows(b.f) {
+		p.Phase, p.Split = work.Decode, splitOf(DecodeSplit, p.Page)
+	}
+	k := Found{p, vals}
+	if b.gpu() {
+		k.Kernel = onGPU(b.t, p)
+	}
+	return k, f32s(vals["q"], vals["o"])
+}
+
+// splitOf is about as many tokens as wanted in whole pages, one at least.
+func splitOf(tokens, page int) int { return page * max(1, tokens/page) }
+
+// attention is what attention over all and over picked pages share.
+func attention(b *body, att *ir.Value) (p work.Attention, vals map[string]*ir.Value, err error) {
+	c, page, err := b.cacheOf(att.Args[1])
+	if err != nil {
+		return p, nil, err
 	}
 	q, err := b.outer(att.Args[0])
 	if err != nil {
-		return Found{}, err
+		return p, nil, err
 	}
 	d, err := b.result(att)
 	if err != nil {
-		return Found{}, err
+		return p, nil, err
 	}
 	a := att.Attrs.(ir.AttentionAttrs)
 	if t := b.m.Table(c.Table); t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
-		return Found{}, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
+		return p, nil, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
 	}
-	p := work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
+	p = work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
 		Scale: float32(a.Scale), Sink: a.Sink, Softcap: float32(a.Cap), CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c)}
 	if a.Recent != nil {
 		p.Window = *a.Recent + 1
 	}
-	if singleRows(b.f) {
-		p.Phase, p.Split = work.Decode, max(DecodeSplit, page)
-	}
-	k := Found{p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}}
-	if b.gpu() {
-		k.Kernel = onGPU(b.t, p)
-	}
-	return k, f32s(q, d)
+	return p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}, nil
 }
 
 // onGPU is attention by tensor cores: splits that fill the device, or blocks of rows.

@@ -27,8 +27,8 @@ type Options struct {
 	// value keeps f32 exact.
 	Dot ir.Dot
 	// Duo splits the heads of each layer (passes/duo), Quest selects pages of long
-	// caches (passes/quest); nil is off. Both approximate, and no kernel computes
-	// their ops yet: lower.select-kernels refuses them by name.
+	// caches (passes/quest); nil is off. Both approximate. No kernel of a GPU picks
+	// pages: lower.select-kernels refuses them by name.
 	Duo   *duo.Options
 	Quest *quest.Options
 	// Target chooses specialisations and kernels; the zero Target is any CPU.
@@ -58,6 +58,7 @@ func Standard(o Options) passes.Pipeline {
 		fuse.RopeAppend(o.Target),                  // first: it wants the linear, its heads and the cache still apart
 		fuse.Epilogues(o.Target),                   // before pointwise: what a linear can take should not become a launch
 		fuse.Pointwise(o.Target),                   // what is left of elementwise chains
+		fuse.Pages(o.Target),                       // a selection is one launch
 		fuse.Norms(o.Target),                       // last fusion: a norm joins the finished linear
 		lower.CopySlices(o.Target),                 // what no cluster reads in place
 		lower.SelectKernels(o.Target),              // clusters are final; a body without a kernel is an error

@@ -183,7 +183,7 @@ func ratio(a, b types.Dim) (int64, bool) {
 
 // Bytes returns the size of a tensor in bytes.
 func Bytes(t types.Type) types.Dim {
-	return t.Shape.Size().MulInt(int64(t.Elem.DType.Bytes()))
+	return t.Bytes()
 }
 
 // Slots returns, for each slot of the module, the sizes (in bytes) of the buffers

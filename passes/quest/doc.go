@@ -18,7 +18,9 @@
 // selection (or each has its own): each head's scores less that head's best, then
 // the largest. Rows of a prompt read everything, in company of decode rows too, so
 // no token depends on the others of its step. The first two layers read everything,
-// however many layers there are. Streaming heads and windows have nothing to select.
+// however many layers there are. Between selections (every Reselect tokens, at places
+// in the text, so that a page opens with one) a sequence reads the pages of the last;
+// a prompt in between voids them. Streaming heads and windows have nothing to select.
 //
 // Read select.go (the pass), layers.go (which layer an attention is in), traffic.go
 // (what it saves).

@@ -15,7 +15,7 @@ type Options struct {
 	PhysicalPage int // tokens that are picked together, a multiple of Page
 	DenseLayers  int // first layers, which read everything
 	Per          ir.Per
-	Reselect     int // steps from one selection to the next
+	Reselect     int // tokens from one selection to the next, a divisor of PhysicalPage
 }
 
 // Defaults are the papers' sizes.
@@ -32,8 +32,8 @@ func (o Options) check() error {
 		return fmt.Errorf("page of %d tokens in a physical page of %d, expected a divisor", o.Page, o.PhysicalPage)
 	case o.DenseLayers < 0:
 		return fmt.Errorf("%d dense layers, expected no negative", o.DenseLayers)
-	case o.Reselect != 1:
-		return fmt.Errorf("selection every %d steps, expected 1: picks are not kept between steps", o.Reselect)
+	case o.Reselect <= 0 || o.PhysicalPage%o.Reselect != 0:
+		return fmt.Errorf("selection every %d tokens, expected a divisor of the page of %d: a page opens with a selection", o.Reselect, o.PhysicalPage)
 	}
 	return nil
 }
@@ -49,7 +49,8 @@ func SelectPages(o Options) passes.Pass {
 Invariants: exact while the budget covers the context, and for every row that is
 not a decode row; else approximate. The table keeps summaries of its pages. Layers
 below the dense ones, caches that drop tokens and attention with a window stay as
-they are.
+they are. With a selection every few tokens the picks are kept in a cache of their
+own, between a parameter and a result more.
 
 	%a = attention %q, %c1, %seq   =>   %e = page.estimate %q, %c1, %seq
 	                                    %p = page.topk %e, %seq {budget = 64, page = 64}
@@ -112,6 +113,11 @@ func (o Options) attention(m *ir.Module, f *ir.Func, v *ir.Value) error {
 	if err != nil {
 		return err
 	}
+	if o.Reselect > 1 {
+		if p, err = o.keep(m, f, v, p); err != nil {
+			return err
+		}
+	}
 	y, err := place(m, f, v, ir.OpAttentionPaged, a, q, kv, seq, p)
 	if err != nil {
 		return err
@@ -120,6 +126,22 @@ func (o Options) attention(m *ir.Module, f *ir.Func, v *ir.Value) error {
 	f.Replace(v, y)
 	f.Remove(map[*ir.Value]bool{v: true})
 	return nil
+}
+
+// keep gives a pick a cache, from which it is read until the next selection.
+func (o Options) keep(m *ir.Module, f *ir.Func, at, pick *ir.Value) (*ir.Value, error) {
+	name := at.Args[1].Type.Cache + "p"
+	if m.Cache(name) != nil {
+		return nil, fmt.Errorf("cache @%s exists, expected the name free for picks", name)
+	}
+	heads, _ := pick.Type.Shape[1].IsConst()
+	m.Caches = append(m.Caches, &ir.CacheDecl{Name: name, Heads: int(heads), Dim: o.Pages(), Table: m.Cache(at.Args[1].Type.Cache).Table, Pick: true})
+	kept := f.AddParam(name, types.CacheOf(name))
+	next, err := place(m, f, at, ir.OpPageKeep, ir.KeepAttrs{Every: o.Reselect}, kept, pick, at.Args[2])
+	if err == nil {
+		f.Results = append(f.Results, next)
+	}
+	return next, err
 }
 
 // maxTokens bounds a sequence where a module does not.

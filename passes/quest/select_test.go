@@ -214,6 +214,53 @@ func TestCase14Traffic(t *testing.T) {
 	}
 }
 
+// Case 15: pages are selected at every 4th token only, and at the first one after a
+// prompt; a step between attends to the pages of the last selection. Every token is
+// in the pages that it reads (the oracle would refuse). Every one selected by itself
+// is no reuse.
+func TestCase15Reselect(t *testing.T) {
+	text := tokens(60)
+	without, _ := feed(t, selected(t, 2, small(12, 0)), text, 18, 1)
+	for _, every := range []int{1, 2, 4} {
+		o := small(12, 0)
+		o.Reselect = every
+		with, _ := feed(t, selected(t, 2, o), text, 18, 1)
+		fresh := 18 // token 18 selects after the prompt; with 2, token 19 may be the first that does not
+		if every > 1 {
+			fresh = 19
+		}
+		n := same(with, without)
+		if every == 1 && n != 60 || every > 1 && (n < fresh || n == 60) {
+			t.Errorf("every %d: differs from token %d on", every, n)
+		}
+	}
+	o := small(12, 0)
+	o.Reselect = 4
+	// one layer: what is cached does not depend on picks, so a step that selects is
+	// what it is without reuse
+	with, _ := feed(t, selected(t, 1, o), text, 18, 1)
+	without, _ = feed(t, selected(t, 1, small(12, 0)), text, 18, 1)
+	kept := 0
+	for i := 18; i < 60; i++ {
+		e := interp.RelL2(with[i], without[i])
+		if (i == 18 || i%4 == 0) && e != 0 {
+			t.Errorf("token %d selects, but is off by %g", i, e)
+		}
+		if e != 0 {
+			kept++
+		}
+	}
+	if kept == 0 {
+		t.Error("no token between selections reads other pages")
+	}
+	// a prompt in between: the next token selects anew
+	with, _ = feed(t, selected(t, 1, o), text, 18, 1, 5, 1)
+	without, _ = feed(t, selected(t, 1, small(12, 0)), text, 18, 1, 5, 1)
+	if e := interp.RelL2(with[24], without[24]); e != 0 {
+		t.Errorf("after a prompt off by %g", e)
+	}
+}
+
 // A row picks the same alone and in a batch with a prompt and other decoding rows.
 func TestCompanyChangesNothing(t *testing.T) {
 	m := selected(t, 3, small(8, 1))
@@ -308,7 +355,7 @@ func TestOnlyOnceAndDeclared(t *testing.T) {
 	if _, err := (passes.Pipeline{quest.SelectPages(small(4, 0))}).Run(m); err != nil || ir.Print(m) != text {
 		t.Errorf("a second selection changes the text: %v", err)
 	}
-	for _, o := range []quest.Options{{}, {Budget: 4, Page: 3, PhysicalPage: 4, Reselect: 1}, {Budget: 4, Page: 4, PhysicalPage: 4, Reselect: 1, DenseLayers: -1}, {Budget: 4, Page: 4, PhysicalPage: 4}} {
+	for _, o := range []quest.Options{{}, {Budget: 4, Page: 3, PhysicalPage: 4, Reselect: 1}, {Budget: 4, Page: 4, PhysicalPage: 4, Reselect: 1, DenseLayers: -1}, {Budget: 4, Page: 4, PhysicalPage: 4}, {Budget: 4, Page: 4, PhysicalPage: 4, Reselect: 3}, {Budget: 4, Page: 4, PhysicalPage: 4, Reselect: 8}} {
 		if _, err := (passes.Pipeline{quest.SelectPages(o)}).Run(built(t, model(1))); err == nil || !strings.HasPrefix(err.Error(), "quest.select-pages: ") {
 			t.Errorf("%+v: error %v", o, err)
 		}

@@ -281,7 +281,7 @@ func TestRandomDecodersSplitAndSelected(t *testing.T) {
 			}
 		}
 		exact := duo.Options{Mask: mask, Sink: g.IntN(3), Recent: 500}
-		pages := quest.Options{Budget: 512, Page: 4, PhysicalPage: 8, DenseLayers: g.IntN(2), Per: pick(g, ir.PerGroup, ir.PerHead), Reselect: 1}
+		pages := quest.Options{Budget: 512, Page: 4, PhysicalPage: 8, DenseLayers: g.IntN(2), Per: pick(g, ir.PerGroup, ir.PerHead), Reselect: pick(g, 1, 4)}
 		rough, few := exact, pages
 		rough.Recent, few.Budget = 2, 8
 		for _, p := range []passes.Pipeline{{duo.SplitHeads(exact)}, {quest.SelectPages(pages)}, {duo.SplitHeads(exact), quest.SelectPages(pages)},

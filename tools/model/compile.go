@@ -115,7 +115,7 @@ func (o Options) pipeline(ctx context.Context, m *frontends.Model) (*ir.Module, 
 	if err != nil {
 		return nil, nil, err
 	}
-	list, module := pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo}), m.Module
+	list, module := pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(m.Options.Quest)}), m.Module
 	if o.From != "" {
 		var err error
 		if module, list, err = Resume(o.From, list); err != nil {
@@ -157,6 +157,9 @@ func (o Options) shown() (map[string]string, error) {
 		if d.Threshold != nil {
 			out["duo"] = fmt.Sprintf("%s,threshold=%g,sink=%d,recent=%d", filepath.Base(d.Heads), *d.Threshold, d.Sink, d.Recent)
 		}
+	}
+	if q := o.Frontend.Quest; q != nil {
+		out["quest"] = fmt.Sprintf("budget=%d,page=%d,physical-page=%d,dense-layers=%d,per=%s,reselect=%d", q.Budget, q.Page, q.PhysicalPage, q.DenseLayers, q.Per, q.Reselect)
 	}
 	if o.Dot != ir.DotF32 {
 		text, err := o.Dot.MarshalText()

@@ -1,0 +1,86 @@
+package lower
+
+import (
+	"errors"
+	"fmt"
+
+	"quire/ir"
+	"quire/ir/types"
+	"quire/ir/work"
+)
+
+// PickSplit is the number of tokens of one item of decode attention over picked pages:
+// fewer than DecodeSplit, for a budget is what two workers would share.
+const PickSplit = 256
+
+var errPagesGPU = errors.New("no kernel of a GPU picks pages, expected a CPU")
+
+// matchSelect takes an estimate and the best of its pages, perhaps kept.
+func matchSelect(b *body) (Found, error) {
+	top, keep := b.first(ir.OpPageTopK), b.first(ir.OpPageKeep)
+	if b.gpu() {
+		return Found{}, errPagesGPU
+	}
+	if err := b.only(ir.OpPageEstimate, ir.OpPageTopK, ir.OpPageKeep); err != nil {
+		return Found{}, err
+	}
+	est := top.Args[0]
+	if !b.in[est] || est.Op != ir.OpPageEstimate || b.count(ir.OpPageEstimate) != 1 || b.count(ir.OpPageTopK) != 1 {
+		return Found{}, fmt.Errorf("no kernel computes it without its page.estimate")
+	}
+	c, page, err := b.cacheOf(est.Args[1])
+	if err != nil {
+		return Found{}, err
+	}
+	q, err := b.outer(est.Args[0])
+	if err != nil {
+		return Found{}, err
+	}
+	a := est.Attrs.(ir.EstimateAttrs)
+	p := work.PageSelect{Heads: constant(est.Args[0].Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim, Scale: float32(a.Scale), PerHead: a.Per == ir.PerHead,
+		CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c), Budget: top.Attrs.(ir.TopKAttrs).Budget}
+	vals := map[string]*ir.Value{"q": q, "cache": est.Args[1]}
+	name, last := "pick", top
+	if keep != nil {
+		if keep.Args[1] != top {
+			return Found{}, fmt.Errorf("keeps another pick than that of its body")
+		}
+		p.Every, name, last = keep.Attrs.(ir.KeepAttrs).Every, "kept", keep
+	}
+	if vals[name], err = b.result(last); err != nil {
+		return Found{}, err
+	}
+	return Found{p, vals}, f32s(q)
+}
+
+// matchPaged takes attention over picked pages.
+func matchPaged(b *body) (Found, error) {
+	att := b.first(ir.OpAttentionPaged)
+	if b.gpu() {
+		return Found{}, errPagesGPU
+	}
+	if err := b.only(ir.OpAttentionPaged); err != nil {
+		return Found{}, err
+	}
+	p, vals, err := attention(b, att)
+	if err != nil {
+		return Found{}, err
+	}
+	pick, err := b.outer(att.Args[3])
+	if err != nil {
+		return Found{}, err
+	}
+	vals["pick"] = pick
+	heads := 0
+	if pick.Type.Kind == types.Cache {
+		c := b.m.Cache(pick.Type.Cache)
+		p.Kept, heads, p.Budget = true, c.Heads, c.Dim
+	} else {
+		heads, p.Budget = constant(pick.Type.Shape[1]), constant(pick.Type.Shape[2])
+	}
+	p.PerHead = heads != p.KVHeads
+	if singleRows(b.f) {
+		p.Phase, p.Split = work.Decode, splitOf(PickSplit, p.Page)
+	}
+	return Found{p, vals}, f32s(vals["q"], vals["o"])
+}
