@@ -75,8 +75,8 @@ func (b *builder) step(f *ir.Func) error {
 			return err
 		}
 		cols := 0
-		if len(r.Type.Shape) == 2 {
-			c, _ := r.Type.Shape[1].IsConst()
+		if len(r.Type.Shape) > 1 { // heads too, one after the other
+			c, _ := r.Type.Shape[1:].Size().IsConst()
 			cols = int(c)
 		}
 		s.Results = append(s.Results, program.Result{Name: r.Name, Slot: slot, Elem: r.Type.Elem.String(), Rows: r.Type.Shape[0].String(), Cols: cols})

@@ -55,14 +55,25 @@ type CacheDecl struct {
 	Pos    Pos
 }
 
-// Weight declares a parameter. A weight with Concat is derived: the rows
-// (axis 0) of other weights, made once at load.
+// Weight declares a parameter. A weight with Concat or Scaled is derived, made once at
+// load: the rows (axis 0) of other weights, or another weight scaled by a vector.
 type Weight struct {
 	Name   string
 	Type   types.Type
 	Concat []string
+	Scaled *Scaling
 	Layout string // physical layout, "" before it is chosen
 	Pos    Pos
+}
+
+// Scaling is a weight Of whose elements along Axis are multiplied by those of the vector
+// By, or divided by them (Over). Offset is that of a norm whose gain Of is: it is
+// Offset + Of that is scaled.
+type Scaling struct {
+	Of, By string
+	Axis   int
+	Over   bool
+	Offset float64
 }
 
 // Module is one model: declarations and Funcs that share them.
@@ -126,8 +137,8 @@ func (m *Module) ClearProp(prop string) {
 	m.Props = slices.DeleteFunc(m.Props, func(p string) bool { return p == prop })
 }
 
-// Sources returns the weights that hold data of their own for w: w itself, or
-// the concatenated ones in order (recursively).
+// Sources returns the weights whose rows make w: w itself, or the concatenated ones in
+// order (recursively). A scaled one is one of them: nothing holds its rows but itself.
 func (m *Module) Sources(w *Weight) []*Weight {
 	if len(w.Concat) == 0 {
 		return []*Weight{w}

@@ -154,14 +154,28 @@ func (p *parser) weight(at Pos) {
 	p.expect(":")
 	w.Type = p.typ()
 	if p.accept("=") {
-		p.expect("concat")
-		w.Concat = p.list(p.global)
+		if p.acceptWord("scale") {
+			w.Scaled = p.scaling()
+		} else {
+			p.expect("concat")
+			w.Concat = p.list(p.global)
+		}
 	}
 	w.Layout = p.layout()
 	p.m.Weights = append(p.m.Weights, w)
 	if p.weights[w.Name] == nil {
 		p.weights[w.Name] = w
 	}
+}
+
+func (p *parser) scaling() *Scaling {
+	s := &Scaling{Of: p.global()}
+	p.expect(",")
+	s.By = p.global()
+	var a scalingText
+	p.attributes(reflect.ValueOf(&a))
+	s.Axis, s.Over, s.Offset = a.Axis, a.Over, a.Offset
+	return s
 }
 
 func (p *parser) layout() string {

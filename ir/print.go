@@ -67,11 +67,24 @@ func (p *printer) module(m *Module) {
 		if len(w.Concat) > 0 {
 			p.f(" = concat @%s", strings.Join(w.Concat, ", @"))
 		}
+		if s := w.Scaled; s != nil {
+			p.f(" = scale @%s, @%s", s.Of, s.By)
+			if a := encodeFields(reflect.ValueOf(scalingText{s.Axis, s.Over, s.Offset})); a != "" {
+				p.f(" %s", a)
+			}
+		}
 		p.f("%s\n", layoutText(w.Layout))
 	}
 	for _, f := range m.Funcs {
 		p.fn(f)
 	}
+}
+
+// scalingText is the attribute form of a Scaling.
+type scalingText struct {
+	Axis   int     `ir:"axis"`
+	Over   bool    `ir:"over"`
+	Offset float64 `ir:"offset"`
 }
 
 // tableText is the attribute form of a Table.

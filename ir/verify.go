@@ -182,6 +182,9 @@ func (c *verifier) weight(w *Weight) {
 		}
 	}
 	c.sources[w.Name] = 1
+	if w.Scaled != nil {
+		c.scaled(w, text)
+	}
 	if len(w.Concat) == 0 {
 		return
 	}
@@ -206,6 +209,24 @@ func (c *verifier) weight(w *Weight) {
 	c.sources[w.Name] = sources
 	if rows != w.Type.Shape[0] {
 		c.declErr(w.Pos, text, "sources have %s rows, the type says %s", rows, w.Type.Shape[0])
+	}
+}
+
+// scaled checks a weight scaled by a vector.
+func (c *verifier) scaled(w *Weight, text string) {
+	s := w.Scaled
+	of, by := c.weights[s.Of], c.weights[s.By]
+	if of == nil || by == nil || s.Of == w.Name || s.By == w.Name {
+		c.declErr(w.Pos, text, "scales @%s by @%s, expected two weights that are declared before it", s.Of, s.By)
+		return
+	}
+	shape := of.Type.Shape
+	if !w.Type.Elem.DType.IsFloat() || !w.Type.Shape.Equal(shape) {
+		c.declErr(w.Pos, text, "has type %s, expected floats of the shape of @%s, which has type %s", w.Type, s.Of, of.Type)
+		return
+	}
+	if s.Axis < 0 || s.Axis >= len(shape) || len(by.Type.Shape) != 1 || by.Type.Shape[0] != shape[s.Axis] || !by.Type.Elem.DType.IsFloat() {
+		c.declErr(w.Pos, text, "axis %d of %s by @%s of type %s, expected a vector of floats along it", s.Axis, of.Type, s.By, by.Type)
 	}
 }
 

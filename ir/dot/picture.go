@@ -158,6 +158,9 @@ func (b *builder) read(reader string, arg int, a *ir.Value, label string) {
 			for _, c := range w.Concat {
 				n.attrs = append(n.attrs, ir.Attribute{Name: "concat", Value: "@" + c})
 			}
+			if s := w.Scaled; s != nil {
+				n.attrs = append(n.attrs, ir.Attribute{Name: "scaled", Value: "@" + s.Of + ", @" + s.By})
+			}
 			if w.Layout != "" {
 				n.attrs = append(n.attrs, ir.Attribute{Name: "layout", Value: w.Layout})
 			}

@@ -14,6 +14,7 @@ type CompareOptions struct {
 	Tolerance float64 // largest relative L2 error of a row; 0: the same bits
 	Wide      bool    // evaluate in float64, where only the order of sums differs
 	Caches    bool    // the functions may keep their state in different caches
+	Results   bool    // only results are compared: caches may hold other numbers
 }
 
 // Compare runs f of m and g of n on the same seeded case, several ragged steps
@@ -55,6 +56,9 @@ func Compare(m *ir.Module, f *ir.Func, n *ir.Module, g *ir.Func, o CompareOption
 				return fmt.Errorf("step %d (%s): result %d: %w", i+1, step.Bind.Key(), r+1, err)
 			}
 		}
+	}
+	if o.Results {
+		return nil
 	}
 	return sameState(fs, gs, o)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Weights returns the dequantised values of a weight that holds data of its own,
-// row-major. Derived (concat) weights are assembled by the machine.
+// row-major. Derived (concat, scale) weights are made by the machine.
 type Weights func(name string) ([]float32, error)
 
 // Options choose how values are kept.
@@ -270,9 +270,16 @@ func (fr *frame) weight(name string) *Tensor {
 	if w == nil {
 		fr.failf("weight @%s is not declared", name)
 	}
+	if w.Scaled != nil {
+		return fr.scaled(w)
+	}
 	t := NewTensor(w.Type.Elem, fr.shape(w.Type.Shape)...)
 	at := 0
 	for _, s := range fr.m.Sources(w) {
+		if s.Scaled != nil {
+			at += copy(t.Data[at:], fr.scaled(s).Data)
+			continue
+		}
 		if fr.w == nil {
 			fr.failf("weight @%s: no weights were given", s.Name)
 		}

@@ -71,7 +71,7 @@ func RandomCase(m *ir.Module, f *ir.Func, seed uint64, also ...*ir.Func) (*Case,
 func RandomWeights(m *ir.Module, seed uint64) Weights {
 	return func(name string) ([]float32, error) {
 		w := m.Weight(name)
-		if w == nil || len(w.Concat) > 0 {
+		if w == nil || len(w.Concat) > 0 || w.Scaled != nil {
 			return nil, fmt.Errorf("weight @%s has no data of its own", name)
 		}
 		n, ok := w.Type.Shape.Size().IsConst()

@@ -33,6 +33,8 @@ type Options struct {
 	Quest *quest.Options
 	// Target chooses specialisations and kernels; the zero Target is any CPU.
 	Target target.Target
+	// Taps makes the inputs of linears results of the step: what calibration reads.
+	Taps bool
 }
 
 // Standard is the compiler: read it top to bottom.
@@ -41,8 +43,11 @@ func Standard(o Options) passes.Pipeline {
 		canon.Simplify(),      // one spelling, so that every later pattern is short
 		awq.FuseDequantGemm(), // before merging: a merged weight must be the one that kernels read
 		canon.Simplify(),      // again: fusion leaves dead dequants, which would count as users
-		siblings.Merge(),      // while projections are still whole matmuls
 	}
+	if o.Taps {
+		p = append(p, awq.TapInputs()) // before merging: an input is named by its own linear
+	}
+	p = append(p, siblings.Merge()) // while projections are still whole matmuls
 	if o.Dot != ir.DotF32 {
 		p = append(p, dots.RoundActivations(o.Dot)) // after merging: one rounding for all siblings
 	}
@@ -73,7 +78,8 @@ func All() []passes.Pass { return For(target.Target{}) }
 // For returns every pass as All does, for a target.
 func For(t target.Target) []passes.Pass {
 	var out []passes.Pass
-	for _, p := range Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults}) {
+	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, Taps: true})
+	for _, p := range append(all, awq.AbsorbScales(nil)) { // which calibration runs, before a model is written
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)
 		}

@@ -104,7 +104,9 @@ func asLinear(m *ir.Module, v *ir.Value, uses map[*ir.Value][]*ir.Value) (linear
 
 // usedElsewhere reports whether a derived weight already holds w's rows.
 func usedElsewhere(m *ir.Module, name string) bool {
-	return slices.ContainsFunc(m.Weights, func(w *ir.Weight) bool { return slices.Contains(w.Concat, name) })
+	return slices.ContainsFunc(m.Weights, func(w *ir.Weight) bool {
+		return slices.Contains(w.Concat, name) || w.Scaled != nil && (w.Scaled.Of == name || w.Scaled.By == name)
+	})
 }
 
 // declared is the place of l's weight among the module's: siblings are joined in

@@ -94,6 +94,14 @@ type dimWord struct {
 
 var wants = map[string]device.Want{"logits": device.Logits, "argmax": device.ArgMax, "logsumexp": device.LogSumExp}
 
+// wantOf is the bit of a result; those of other names share one.
+func wantOf(name string) device.Want {
+	if w, ok := wants[name]; ok {
+		return w
+	}
+	return device.Taps
+}
+
 // bind lays a Step out. Pointers are written later.
 func (m *Model) bind(def *program.Step) (*bound, error) {
 	s := &bound{def: def, widths: make([]int64, len(m.p.Tables))}
@@ -114,7 +122,7 @@ func (m *Model) bind(def *program.Step) (*bound, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.results = append(s.results, result{r, wants[r.Name], rows})
+		s.results = append(s.results, result{r, wantOf(r.Name), rows})
 	}
 	words, lists := 0, 0
 	for i := range def.Launch {
@@ -172,12 +180,7 @@ func (m *Model) bindLaunch(def *program.Step, d *program.Launch) (launch, error)
 		}
 	}
 	for _, r := range d.For {
-		w, ok := wants[def.Results[r].Name]
-		if !ok {
-			l.serves = 0
-			break
-		}
-		l.serves |= w
+		l.serves |= wantOf(def.Results[r].Name)
 	}
 	small, large := work.Dims{N: 2, M: 1, S: 2, P: 1, C: 1}, work.Dims{N: 2, M: 1, S: 2, P: 1 << 16, C: 1 << 20}
 	l.device = l.params.Items(small) != l.params.Items(large) || l.params.Group(small) != l.params.Group(large) || l.params.Temp(small) != l.params.Temp(large)

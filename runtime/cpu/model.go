@@ -246,6 +246,11 @@ func (m *Model) output(s *bound, b *device.Batch) (device.Output, error) {
 			out.ArgMax = view[int32](mem, 0, int(n))
 		case device.LogSumExp:
 			out.LogSumExp = view[float32](mem, 0, int(n))
+		case device.Taps:
+			if out.Taps == nil {
+				out.Taps = map[string][]float32{}
+			}
+			out.Taps[r.def.Name] = view[float32](mem, 0, int(n))
 		}
 	}
 	return out, nil

@@ -38,14 +38,16 @@ const (
 	Logits Want = 1 << iota
 	ArgMax
 	LogSumExp
+	Taps // results of other names: values inside a model that was compiled to show them
 )
 
 // Output holds the results of a step for the rows of Out; it is valid until the next Step.
 // A result that was not wanted, or that the Program does not have, is nil.
 type Output struct {
-	Logits    []float32 // [M, Vocab]
-	ArgMax    []int32   // [M]
-	LogSumExp []float32 // [M]
+	Logits    []float32            // [M, Vocab]
+	ArgMax    []int32              // [M]
+	LogSumExp []float32            // [M]
+	Taps      map[string][]float32 // by name; each as its result says, rows outermost
 }
 
 // Model is a Program bound to a device. One goroutine at a time may use it.

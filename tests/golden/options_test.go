@@ -7,6 +7,7 @@ import (
 
 	"quire/ir/target"
 	"quire/passes"
+	"quire/passes/awq"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
 	"quire/passes/quest"
@@ -20,6 +21,8 @@ func (r *runCase) named(name string) passes.Pipeline {
 		return pipeline.Standard(pipeline.Options{Duo: duoOptions, Quest: questOptions, Target: t})
 	case name == "duo.split-heads" && duoOptions != nil:
 		return passes.Pipeline{duo.SplitHeads(*duoOptions)}
+	case name == "awq.absorb-scales" && r.d.HasArg("sites"):
+		return passes.Pipeline{awq.AbsorbScales(r.list("sites"))}
 	case name == "quest.select-pages" && questOptions != nil:
 		return passes.Pipeline{quest.SelectPages(*questOptions)}
 	}
