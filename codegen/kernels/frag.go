@@ -88,7 +88,8 @@ func (u *fragUnit) chunk(c int) {
 			words = append(words, kernel.LoadWords(at.At(u.lane.Times(int64(8*per))).Plus(int64(256*j)), 2*per)...)
 		}
 	default:
-		words = kernel.LoadWords(at.At(u.lane.Times(int64(4*f.Products()))), f.Products())
+		n := codes / 128
+		words = kernel.LoadWords(at.At(u.lane.Times(int64(4*n))), n)
 	}
 	u.codes[c] = words
 	if high > 0 {
@@ -147,7 +148,7 @@ func bases(f layout.Frag) [2]float32 {
 	switch f.Stored {
 	case 4:
 		return [2]float32{256, 16}
-	case 5, 6:
+	case 3, 5, 6:
 		return [2]float32{256, 256}
 	case 8:
 		return [2]float32{1024, 1024}
@@ -174,6 +175,11 @@ func (u *fragUnit) product(chunk, j int) [4]kernel.I32 {
 		for i, v := range []kernel.I32{q, q, turned, turned} {
 			out[i] = v.AndBits(u.masks[i%2]).Or(k.Int32([2]int32{0x5c005c00, 0x4c004c00}[i%2]))
 		}
+	case 3:
+		for i := range out {
+			two := move(w[j/2], 8*(j%2)+2*i, 2).And(0x000c000c)
+			out[i] = two.Or(move(u.high[chunk][0], 4*j+i, 4).And(0x00100010)).Or(k.Int32(0x5c005c00))
+		}
 	case 5, 6:
 		for i := range out {
 			v := w[j]
@@ -181,19 +187,25 @@ func (u *fragUnit) product(chunk, j int) [4]kernel.I32 {
 				v = v.RotateRight(int32(4 * i))
 			}
 			v = v.AndBits(u.masks[0]).Or(k.Int32(0x5c005c00))
-			h, at, mask := u.high[chunk][0], int32(4*j+i), int32(0x00400040)
-			if f.Stored == 6 {
-				h, at, mask = u.high[chunk][j/2], int32(8*(j%2)+2*i), 0x00c000c0
+			if f.Stored == 5 {
+				out[i] = v.Or(move(u.high[chunk][0], 4*j+i, 6).And(0x00400040))
+				continue
 			}
-			if at < 6 {
-				h = h.Shl(6 - at)
-			} else {
-				h = h.Shr(at - 6)
-			}
-			out[i] = v.Or(h.And(mask))
+			out[i] = v.Or(move(u.high[chunk][j/2], 8*(j%2)+2*i, 6).And(0x00c000c0))
 		}
 	}
 	return out
+}
+
+// move shifts a word so that bit from stands at bit to.
+func move(w kernel.I32, from, to int) kernel.I32 {
+	switch {
+	case from < to:
+		return w.Shl(int32(to - from))
+	case from > to:
+		return w.Shr(int32(from - to))
+	}
+	return w
 }
 
 // groupScale is how sums of codes become sums of weights, for a group of columns that

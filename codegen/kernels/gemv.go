@@ -67,11 +67,27 @@ func (m gemv) start() {
 	}
 }
 
-// source is where this warp's columns of an item's first tile begin, in pieces of 16 bytes;
-// the others are apart.
+// source is where an item's first tile begins, in pieces of 16 bytes; the others are apart.
 func (m gemv) source(item kernel.I64) kernel.I32 {
-	unit := int64(m.f.UnitBytes())
-	return m.warp.Times(int64(m.plan.Units) * unit / 16).Add(m.tile(item, 0).Times(m.rowBytes() / 16)).I32()
+	return m.tile(item, 0).Times(m.rowBytes() / 16).I32()
+}
+
+// ragged says that the last warps have fewer units than Units, or none.
+func (m gemv) ragged() bool { return m.plan.Units*m.plan.Warps != m.p.Cols/m.f.Unit }
+
+// unitOf is this warp's first unit of step s. A warp without it takes the last one, for
+// nothing.
+func (m gemv) unitOf(s kernel.I64) kernel.I64 {
+	u := m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth)))
+	if m.ragged() {
+		u = u.Min(m.k.Int(int64(m.p.Cols/m.f.Unit - 1)))
+	}
+	return u
+}
+
+// has says whether this warp has step s.
+func (m gemv) has(s kernel.I64) kernel.Bool {
+	return m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth))).Lt(m.k.Int(int64(m.p.Cols / m.f.Unit)))
 }
 
 // rowBytes is the size of a tile.
@@ -111,7 +127,12 @@ func (m gemv) slot(n kernel.I64) kernel.I64 { return n.And(m.k.Int(int64(m.plan.
 // turn, whose number is given, if this block has that item.
 func (m gemv) fill(first kernel.I64, step int) {
 	item, some := m.g.Ahead(int64(step / m.plan.Steps))
-	m.copy(m.source(item).Plus(int32(step%m.plan.Steps*m.plan.Depth*m.f.UnitBytes()/16)), first.Plus(int64(step)), some)
+	m.copy(m.source(item).Add(m.pieces(m.k.Int(int64(step%m.plan.Steps)))), first.Plus(int64(step)), some)
+}
+
+// pieces is where step s of this warp is in a tile.
+func (m gemv) pieces(s kernel.I64) kernel.I32 {
+	return m.unitOf(s).Times(int64(m.f.UnitBytes() / 16)).I32()
 }
 
 // copy starts the copies of step number n into its slot, if it exists.
@@ -150,16 +171,13 @@ func (m gemv) copyLanes(to, from kernel.Ptr[kernel.U8]) {
 	}
 }
 
-// unrolled is the most columns of an item that a warp's code has one by one.
-const unrolled = 256
-
 // item multiplies an item's tiles and leaves the sums in shared memory; after some items,
 // or the last, all are finished together.
 func (m gemv) item() {
 	k, g, steps := m.k, m.g, m.plan.Steps
 	sums := k.Floats(m.p.Pairs() * 2 * m.columns())
 	first := g.Turn().Times(int64(steps))
-	if m.plan.Units*m.f.Unit <= unrolled {
+	if m.plan.Units*m.f.Unit <= work.GEMVUnrolled {
 		for s := range steps {
 			sums = m.step(k.Int(int64(s)), first, sums, func() { m.fill(first, s+m.plan.Slots) })
 		}
@@ -179,14 +197,15 @@ func (m gemv) item() {
 
 // loop is the steps of an item as a loop: a ring ahead lies in this item or the next.
 func (m gemv) loop(first kernel.I64, sums []kernel.F32) []kernel.F32 {
-	k, steps, bytes := m.k, int64(m.plan.Steps), int64(m.plan.Depth*m.f.UnitBytes()/16)
+	k, steps := m.k, int64(m.plan.Steps)
 	next, more := m.g.Ahead(1)
-	here, there := m.source(m.k.Item()), m.source(next).Plus(int32(-steps*bytes))
+	here, there := m.source(m.k.Item()), m.source(next)
 	return kernel.Range(k, 0, steps, 1, sums, func(s kernel.I64, sums []kernel.F32) []kernel.F32 {
 		return m.step(s, first, sums, func() {
 			ahead := s.Plus(int64(m.plan.Slots))
 			inside := ahead.Lt(k.Int(steps))
-			m.copy(kernel.Select(inside, here, there).Add(ahead.Times(bytes).I32()), first.Add(ahead), inside.Or(more))
+			of := kernel.Select(inside, ahead, ahead.Plus(-steps))
+			m.copy(kernel.Select(inside, here, there).Add(m.pieces(of)), first.Add(ahead), inside.Or(more))
 		})
 	})
 }
@@ -209,7 +228,7 @@ func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kern
 	}
 	at := m.ring.At(slot.Times(m.plan.Slot))
 	for d := range m.plan.Depth {
-		u := m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth))).Plus(int64(d))
+		u := m.unitOf(s).Plus(int64(d))
 		x := m.xUnit(u)
 		for t := range pairs {
 			w := openUnit(k, m.f, at.Plus(int64((t*m.plan.Depth+d)*m.f.UnitBytes())), m.lane, m.masks)
@@ -223,7 +242,17 @@ func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kern
 			} else if t > 0 { // x again: few registers
 				x = m.xUnit(u)
 			}
-			m.multiply(w, x, out[t*2*m.columns():][:2*m.columns()])
+			part := out[t*2*m.columns():][:2*m.columns()]
+			if !m.ragged() {
+				m.multiply(w, x, part)
+			} else {
+				sum := kernel.If(k, m.has(s), append([]kernel.F32(nil), part...), func() []kernel.F32 {
+					sum := append([]kernel.F32(nil), part...)
+					m.multiply(w, m.xUnit(u), sum)
+					return sum
+				}, nil)
+				copy(part, sum)
+			}
 			if last && !w.small() {
 				g.SyncWarp()
 				refill()

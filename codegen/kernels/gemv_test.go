@@ -321,8 +321,8 @@ func TestGEMV(t *testing.T) {
 		if l.Enc == layout.BF16 {
 			l.Dot, bound = work.BF16, 8e-3
 		}
-		for j, n := range []int{1, 5} {
-			p := work.GEMV{Linear: l, Columns: []int{1, 8}[j]}
+		for j, n := range []int{1, 5, 3} {
+			p := work.GEMV{Linear: l, Columns: []int{1, 8, 4}[j]}
 			if err := p.Validate(); err != nil {
 				t.Error(err)
 				continue
@@ -352,6 +352,8 @@ func linears() []work.Linear {
 		lin{Enc: layout.Q4G128, Rows: []int{33, 16, 5}, Cols: 2304, Norm: rms, Bias: true, Act: work.GELU, Epilogue: work.Store},
 		lin{Enc: layout.Q4G64, Rows: []int{24}, Cols: 640, Norm: &work.RMSNorm{Eps: 1e-5, Offset: 1}, Softcap: 2, Epilogue: work.Store},
 		lin{Enc: layout.Q4G128, Rows: []int{160}, Cols: 4096, Bias: true, Epilogue: work.Add},
+		lin{Enc: layout.Q4G128, Rows: []int{48}, Cols: 37 * 128, Epilogue: work.Store},
+		lin{Enc: layout.Q6_K, Rows: []int{48}, Cols: 23 * 256, Epilogue: work.Store},
 		lin{Enc: layout.Q4G128, Rows: []int{150, 150}, Cols: 256, Norm: rms, Bias: true, Act: work.SiLU, Epilogue: work.GLU},
 		lin{Enc: layout.Q4G128, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Bias: true, Epilogue: work.QKV, QKV: heads(work.Half, 32, layout.F16)},
 		lin{Enc: layout.BF16, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Epilogue: work.QKV, QKV: heads(work.Adjacent, 16, layout.BF16)},

@@ -11,7 +11,7 @@ import "quire/ir/types/layout"
 // the halves of a head that rotate together. A block's warps share an item's columns.
 type GEMV struct {
 	Linear
-	Columns int // most rows of x: 1 or 8
+	Columns int // most rows of x: 1, 2, 4 or 8
 }
 
 // Family implements Params.
@@ -25,7 +25,7 @@ func (p GEMV) Validate() error {
 	c := &check{family: "gemv"}
 	c.that(p.Dot == F16 || p.Dot == BF16, "dot %q, expected f16 or bf16", p.Dot)
 	c.that(p.Tokens == One, "tokens %q, expected one", p.Tokens)
-	c.that(p.Columns == 1 || p.Columns == 8, "%d columns, expected 1 or 8", p.Columns)
+	c.that(p.Columns == 1 || p.Columns == 2 || p.Columns == 4 || p.Columns == 8, "%d columns, expected 1, 2, 4 or 8", p.Columns)
 	c.frag(p.Linear)
 	if err := c.err(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (p GEMV) Scratch() int64 { return 0 }
 type GEMVPlan struct {
 	Frag     layout.Frag
 	Warps    int   // of a block
-	Units    int   // of a row that a warp takes
+	Units    int   // of a row that a warp takes; the last warps fewer, if they do not divide
 	Depth    int   // units of each tile that a step takes: one wait, and one copy a tile
 	Steps    int   // of an item
 	Slots    int   // steps of a warp's ring, a power of two; no more than Steps in a loop
@@ -82,34 +82,47 @@ type GEMVPlan struct {
 	Slot     int64 // bytes of one
 	Row      int64 // bytes of a row of x
 	Group    int   // columns that share a scale, and so a sum of x
-	X        int64 // offsets: rows of x, sums of x, sums of the warps, rings, barriers
-	Sums     int64
+	Sums     int64 // offsets, behind rows of x: sums of x, sums of the warps, rings, barriers
 	Parts    int64
 	Ring     int64
 	Barriers int64
 	Bytes    int64
 }
 
-// Plan derives it.
+// Plan derives it: as many warps as are good for the encoding, or fewer where shared memory
+// would not hold their rings.
 func (p GEMV) Plan() GEMVPlan {
+	most := 16
+	if p.Enc == layout.Q5_0 || p.Enc == layout.Q5_1 || p.Enc == layout.Q5_K || p.Enc == layout.Q6_K {
+		most = 8 // they need registers
+	}
+	var g GEMVPlan
+	for _, slots := range []int{2, 1} {
+		for w := most; w >= 4; w /= 2 {
+			if g = p.plan(w, slots); g.Bytes <= maxShared {
+				return g
+			}
+		}
+	}
+	return g
+}
+
+func (p GEMV) plan(most, slots int) GEMVPlan {
 	f, err := layout.FragOf(p.Enc, p.Cols)
 	if err != nil {
 		return GEMVPlan{}
 	}
+	g := GEMVPlan{Frag: f, Warps: most, Depth: 1, Slots: slots, Group: f.Unit}
 	units := p.Cols / f.Unit
-	g := GEMVPlan{Frag: f, Warps: 1, Slots: 2, Group: f.Unit}
-	most := 16
-	if f.Stored == 5 || f.Stored == 6 {
-		most = 8 // they need registers
-	}
-	for w := 2; w <= most; w++ {
-		if units%w == 0 {
+	for w := most + most/2; w > most/2; w-- { // the divisor that is nearest, if any is near
+		if units%w == 0 && (units%g.Warps != 0 || abs(w-most) < abs(g.Warps-most)) {
 			g.Warps = w
 		}
 	}
-	g.Units, g.Depth = units/g.Warps, 1
+	g.Warps = min(g.Warps, units)
+	g.Units = (units + g.Warps - 1) / g.Warps
 	g.Steps = g.Units / g.Depth
-	for g.Slots > 1 && g.Slots > g.Steps && g.Units*f.Unit > 256 {
+	for g.Slots > g.Steps && g.Units*f.Unit > GEMVUnrolled {
 		g.Slots /= 2
 	}
 	g.Slot = int64(p.Pairs() * g.Depth * f.UnitBytes())
@@ -131,6 +144,12 @@ func (p GEMV) Plan() GEMVPlan {
 	g.Bytes = g.Barriers + up16(int64(g.Warps*g.Slots)*8)
 	return g
 }
+
+// GEMVUnrolled is the most columns of an item that a warp's code has one by one; of more it
+// has a loop.
+const GEMVUnrolled = 256
+
+func abs(n int) int { return max(n, -n) }
 
 func up16(n int64) int64 { return (n + 15) &^ 15 }
 
