@@ -19,6 +19,7 @@ import (
 	"quire/passes"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
+	"quire/passes/quest"
 	"quire/runtime/cpu"
 	"quire/runtime/device"
 )
@@ -36,23 +37,24 @@ type variant struct {
 	dot   ir.Dot
 	bound float64 // relative L2 of a row of logits
 	duo   *duo.Options
+	quest *quest.Options
 }
 
 // subject is a model on the oracle and on the device.
 type subject struct {
-	t       *testing.T
-	vocab   int32
-	step    *ir.Func
-	oracle  *interp.Machine
-	state   *interp.State
-	device  device.Model
-	tables  []*table
-	pageLen int
-	bound   float64
+	t      *testing.T
+	vocab  int32
+	step   *ir.Func
+	oracle *interp.Machine
+	state  *interp.State
+	device device.Model
+	tables []*table
+	bound  float64
 }
 
 // table hands out physical pages in a random order.
 type table struct {
+	page int // tokens
 	free []int32
 	slot [][]int32
 }
@@ -72,7 +74,7 @@ func load(t *testing.T, v variant, target target.Target, threads int) *subject {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo}).Run(m.Module, passes.Verify()); err != nil {
+	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest}).Run(m.Module, passes.Verify()); err != nil {
 		t.Fatal(err)
 	}
 	src, err := m.Sources()
@@ -89,12 +91,12 @@ func load(t *testing.T, v variant, target target.Target, threads int) *subject {
 	if err := p.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), pageLen: p.Tables[0].Page, bound: v.bound}
+	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), bound: v.bound}
 	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
 	var sizes []int
-	for range p.Tables {
-		tb := &table{slot: make([][]int32, 8)}
+	for _, t := range p.Tables {
+		tb := &table{page: t.Page, slot: make([][]int32, 8)}
 		for _, i := range rng.Perm(pages) {
 			tb.free = append(tb.free, int32(i))
 		}
@@ -174,7 +176,7 @@ func (s *subject) batch(in interp.Inputs) *device.Batch {
 	for _, tb := range s.tables {
 		width := 1
 		for i, sl := range rows.Slots {
-			for len(tb.slot[i])*s.pageLen < sl.Before+sl.New {
+			for len(tb.slot[i])*tb.page < sl.Before+sl.New {
 				tb.slot[i] = append(tb.slot[i], tb.free[0])
 				tb.free = tb.free[1:]
 			}
@@ -205,7 +207,8 @@ func (s *subject) tokens(rng *rand.Rand, n int) []int32 {
 }
 
 // script is what every variant runs: a prefill, a ragged step, chunks over a page's
-// border, a batch of single rows, single rows, a step without wanted rows.
+// border, a batch of single rows, single rows, a step without wanted rows, a single row
+// beside a prompt, a prompt between single rows of one stretch of four.
 func (s *subject) script(seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	tok := func(n int) []int32 { return s.tokens(rng, n) }
@@ -215,6 +218,10 @@ func (s *subject) script(seed uint64) {
 	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
 	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 0})
 	s.run(2, interp.Turn{Slot: 1, Tokens: tok(61), Logits: 3})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
+	s.run(2, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1}, interp.Turn{Slot: 1, Tokens: tok(9), Logits: 2})
+	s.run(2, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1}, interp.Turn{Slot: 1, Tokens: tok(1), Logits: 1})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(2), Logits: 1})
 	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
 }
 
@@ -234,30 +241,50 @@ func variants() []variant {
 	// side: one 8-bit code more or less in a row of 64 moves the logits by a per cent.
 	coarse := 5e-2
 	out := []variant{
-		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact, nil},
-		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact, nil},
-		{"mistral window", spec("mistral", small, "window: 9"), 0, exact, nil},
-		{"gemma2 softcaps", spec("gemma2", small, "window: 8"), 0, exact, nil},
-		{"gemma3", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8"), 0, exact, nil},
-		{"phi3", spec("phi3", small), 0, exact, nil},
-		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact, nil},
-		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4, nil},
-		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3, nil},
-		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse, nil},
-		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse, nil},
+		{"qwen2 biases tied", spec("qwen2", small, "tied_embeddings: true"), 0, exact, nil, nil},
+		{"qwen3 head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact, nil, nil},
+		{"mistral window", spec("mistral", small, "window: 9"), 0, exact, nil, nil},
+		{"gemma2 softcaps", spec("gemma2", small, "window: 8"), 0, exact, nil, nil},
+		{"gemma3", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8"), 0, exact, nil, nil},
+		{"phi3", spec("phi3", small), 0, exact, nil, nil},
+		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact, nil, nil},
+		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4, nil, nil},
+		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3, nil, nil},
+		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse, nil, nil},
+		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse, nil, nil},
 	}
 	out = append(out,
-		variant{"duo", spec("llama", small), 0, exact, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}},
+		variant{"duo", spec("llama", small), 0, exact, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, nil},
 		variant{"duo head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact,
-			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}},
-		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}})
+			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}, nil},
+		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}, nil})
+	out = append(out, selecting()...)
 	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "q4g32", "q3g32"} {
-		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact, nil})
+		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact, nil, nil})
 	}
 	for _, e := range []string{"q4_k", "q5_k", "q6_k", "q4g128", "q3g64", "q3g128"} {
-		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact, nil})
+		out = append(out, variant{"llama " + e, spec("llama", "hidden: 256\nheads: 4\nkv_heads: 1\nhead_dim: 64\nffn: 256", "quantisation: "+e), 0, exact, nil, nil})
 	}
 	return out
+}
+
+// selecting are models that read picked pages: alone, under a GQA group or each head, with
+// picks that are kept, with heads split, in every cache.
+func selecting() []variant {
+	pages := func(budget, page, physical, dense, reselect int, per ir.Per) *quest.Options {
+		return &quest.Options{Budget: budget, Page: page, PhysicalPage: physical, DenseLayers: dense, Per: per, Reselect: reselect}
+	}
+	return []variant{
+		{"quest", spec("llama", small), 0, 2e-5, nil, pages(32, 16, 16, 0, 1, ir.PerGroup)},
+		{"quest biases tied", spec("qwen2", small, "tied_embeddings: true", "kv: f16"), 0, 2e-4, nil, pages(16, 16, 16, 0, 1, ir.PerHead)},
+		{"quest kept", spec("llama", small), 0, 2e-5, nil, pages(32, 16, 16, 0, 4, ir.PerGroup)},
+		{"quest softcap kept", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80", "kv: bf16"), 0, 2e-3, nil, pages(40, 16, 32, 1, 16, ir.PerHead)},
+		{"quest all pages", spec("llama", small), 0, 2e-5, nil, pages(256, 16, 64, 0, 1, ir.PerGroup)},
+		{"quest duo", spec("llama", small), 0, 2e-5, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, pages(32, 16, 16, 0, 1, ir.PerGroup)},
+		{"quest duo odd", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 24\nffn: 80", "kv: f16"), 0, 2e-4,
+			&duo.Options{Mask: duo.Mask{{true, false, true}, {true, true, true}}, Sink: 0, Recent: 20}, pages(33, 32, 32, 0, 8, ir.PerHead)},
+		{"quest q4", spec("llama", small, "quantisation: q4g32"), 0, 2e-5, nil, pages(32, 16, 16, 0, 1, ir.PerGroup)},
+	}
 }
 
 func TestCPU(t *testing.T) {
