@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"quire/codegen/kernel"
 	"quire/codegen/simt"
 	"quire/ir/target"
 	"quire/ir/types/block"
@@ -184,14 +183,6 @@ func (c *fewRows) want(n int) (y, k, v []float64) {
 // simulated runs the launch on simulated blocks and gives the operands afterwards.
 func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int) map[string][]byte {
 	t.Helper()
-	m := kernel.NewModule(tgt).Trace()
-	if err := Define(m, "k", c.p); err != nil {
-		t.Fatal(err)
-	}
-	x, err := simt.Compile(m)
-	if err != nil {
-		t.Fatal(err)
-	}
 	d := work.Dims{N: int64(c.n), S: 1, P: 4}
 	items := c.p.Items(d)
 	g := work.GridOf(c.p)
@@ -214,7 +205,7 @@ func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int)
 		l.Args = append(l.Args, simt.Arg{Buffer: b})
 	}
 	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
-	if err := launchCounted(t, x, l, c.p.Key()); err != nil {
+	if err := launchGPU(t, tgt, c.p, l); err != nil {
 		t.Fatalf("%s %s: %v", tgt, c.p.Key(), err)
 	}
 	return c.bytes

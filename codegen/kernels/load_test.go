@@ -30,7 +30,7 @@ var findTools = sync.OnceValues(func() (llc.Tools, error) { return llc.Find(cont
 func open(t testing.TB, tgt target.Target, ps ...work.Params) lib {
 	t.Helper()
 	if tgt.Arch == target.PTX {
-		return lib{gpu: simulate(t, tgt, ps...)}
+		return lib{gpu: &simulated{tgt}}
 	}
 	tools, err := findTools()
 	if err != nil {

@@ -16,36 +16,30 @@ import (
 // go test -run GEMV -v -costs prints what each line's accesses take of the memories.
 var showCosts = flag.Bool("costs", false, "print sectors and bank conflicts of simulated kernels, by line")
 
-// launchCounted runs a launch, and prints its costs if asked.
-func launchCounted(t testing.TB, m *simt.Module, l simt.Launch, key string) error {
+// launchGPU runs a launch of a kernel, simulated or on the device that -device names.
+func launchGPU(t testing.TB, tgt target.Target, p work.Params, l simt.Launch) error {
 	t.Helper()
-	if *showCosts {
-		l.Costs = &simt.Costs{}
-		defer func() { t.Logf("%s: %d blocks of %d warps\n%s", key, l.Blocks, l.Warps, l.Costs) }()
+	pack(t, tgt, p, l.Kernel)
+	if *device == "cuda" {
+		return launchCUDA(t, tgt, p, l)
 	}
-	return m.Launch(l)
-}
-
-// simulated are GPU kernels named k0, k1, ... that run on this processor.
-type simulated struct {
-	module *simt.Module
-	tgt    target.Target
-}
-
-func simulate(t testing.TB, tgt target.Target, ps ...work.Params) *simulated {
-	t.Helper()
 	m := kernel.NewModule(tgt).Trace()
-	for i, p := range ps {
-		if err := Define(m, fmt.Sprintf("k%d", i), p); err != nil {
-			t.Fatal(err)
-		}
+	if err := Define(m, l.Kernel, p); err != nil {
+		return err
 	}
 	x, err := simt.Compile(m)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	return &simulated{x, tgt}
+	if *showCosts {
+		l.Costs = &simt.Costs{}
+		defer func() { t.Logf("%s: %d blocks of %d warps\n%s", p.Key(), l.Blocks, l.Warps, l.Costs) }()
+	}
+	return x.Launch(l)
 }
+
+// simulated are GPU kernels named k0, k1, ... to be run by launchGPU.
+type simulated struct{ tgt target.Target }
 
 // run launches kernel k<i> once, every operand in bounds of its own.
 func (s *simulated) run(t testing.TB, i int, la *launch) {
@@ -76,7 +70,7 @@ func (s *simulated) run(t testing.TB, i int, la *launch) {
 		l.Args = append(l.Args, simt.Arg{Buffer: b})
 	}
 	l.Args = append(l.Args, simt.Arg{Value: uint64(items)})
-	if err := launchCounted(t, s.module, l, la.p.Key()); err != nil {
+	if err := launchGPU(t, s.tgt, la.p, l); err != nil {
 		t.Fatalf("%s %s: %v", s.tgt, la.p.Key(), err)
 	}
 }
@@ -102,7 +96,12 @@ func gpus(t testing.TB) []target.Target {
 }
 
 // everywhere are CPUs and simulated GPUs, for kernels with portable bodies.
-func everywhere(t testing.TB) []target.Target { return append(targets(t), gpus(t)...) }
+func everywhere(t testing.TB) []target.Target {
+	if *device != "simt" {
+		return gpus(t)
+	}
+	return append(targets(t), gpus(t)...)
+}
 
 // allocs knows what alloc gave away.
 var allocs = segments{at: map[uintptr][]byte{}}
