@@ -56,24 +56,27 @@ type fragPacker struct {
 // tile packs up to 16 rows; the rest are zeros.
 func (p fragPacker) tile(dst, src []byte, rows int) {
 	clear(dst)
+	spots := p.spots()
 	for r := range rows {
 		row := src[r*p.packer.raw:][:p.packer.raw]
 		for u := range p.packer.cols / p.Unit {
 			unit := dst[u*p.UnitBytes():][:p.UnitBytes()]
 			if p.Block == 1 {
-				for k := range p.Unit {
-					p.place(unit, r, k, p.number(row, u*p.Unit+k))
+				for i, s := range spots {
+					p.numbers(unit, s, r, row, u*p.Unit+4*i)
 				}
 				continue
 			}
 			for b := range p.Unit / p.Block {
 				var parts parts
 				p.packer.split(&parts, row, u*p.Unit/p.Block+b)
-				for i, c := range parts.code[:p.Block] {
-					if p.Enc == IQ4_NL {
-						c = byte(int(IQ4Values[c]) + 128)
+				if p.Enc == IQ4_NL {
+					for i, c := range parts.code[:p.Block] {
+						parts.code[i] = byte(int(IQ4Values[c&15]) + 128)
 					}
-					p.place(unit, r, b*p.Block+i, uint16(c))
+				}
+				for i, s := range spots[b*p.Block/4:][:p.Block/4] {
+					p.codes(unit, s, r, binary.LittleEndian.Uint32(parts.code[4*i:]))
 				}
 				p.scales(unit[p.CodeBytes():], r, b, &parts)
 			}
@@ -81,57 +84,105 @@ func (p fragPacker) tile(dst, src []byte, rows int) {
 	}
 }
 
-// number is a float of a row as 16 bits.
-func (p fragPacker) number(row []byte, k int) uint16 {
-	if p.Enc == F32 {
-		return block.F32ToF16(math.Float32frombits(binary.LittleEndian.Uint32(row[4*k:])))
-	}
-	return binary.LittleEndian.Uint16(row[2*k:])
+// fragSpot is where four neighbours of row 0 lie: bytes of the plane of codes and of the
+// one of high bits, and the shift of bits in a word of the latter and of two-bit codes.
+type fragSpot struct {
+	codes, high int
+	ones, twos  int
 }
 
-// place writes the code of row r, column k of a unit.
-func (p fragPacker) place(unit []byte, r, k int, code uint16) {
-	s := p.spot(r, k)
+// spots are the places of a unit's columns, four by four. Row r of a tile lies r%8 times a
+// lane's four further, in other registers where r > 7.
+func (p fragPacker) spots() []fragSpot {
 	codes, high := p.PlaneBytes()
-	plane := unit[s.chunk*codes:]
-	word := func(at int, bits uint32) {
-		binary.LittleEndian.PutUint32(unit[at:], binary.LittleEndian.Uint32(unit[at:])|bits)
+	out := make([]fragSpot, p.Unit/4)
+	for i := range out {
+		k := 4 * i
+		chunk, span, in := k/p.Chunk, k%p.Chunk/p.Span, k%p.Span
+		q, j := in/(p.Span/4), span*p.Span/16+in%(p.Span/4)/4
+		s := fragSpot{ones: 4 * j, twos: 8 * (j % 2)}
+		word := q * p.laneHigh()
+		if p.Stored == 6 {
+			word += j / 2
+		}
+		s.high = p.Unit/p.Chunk*codes + chunk*high + 4*word
+		switch p.Stored {
+		case 3:
+			s.high = p.Unit/p.Chunk*codes + chunk*high + 4*q
+			s.codes = chunk*codes + 4*(q*((p.Products()+1)/2)+j/2)
+		case 8:
+			s.codes = chunk*codes + (j/2*32+q)*8*min(p.Products(), 2) + 8*(j%2)
+		case 16:
+			s.codes = chunk*codes + (j*32+q)*16
+		default:
+			s.codes = chunk*codes + 4*(q*p.Products()+j)
+		}
+		out[i] = s
 	}
+	return out
+}
+
+// laneCodes and laneHigh are the bytes and words of a chunk that lie between neighbouring
+// lanes of the plane of codes and of the one of high bits.
+func (p fragPacker) laneCodes() int {
 	switch p.Stored {
+	case 3:
+		return 4 * ((p.Products() + 1) / 2)
 	case 8:
-		plane[(s.product/2*32+s.lane)*8*min(p.Products(), 2)+8*(s.product%2)+2*s.reg+s.half] = byte(code)
-		return
+		return 8 * min(p.Products(), 2)
 	case 16:
-		binary.LittleEndian.PutUint16(plane[(s.product*32+s.lane)*16+4*s.reg+2*s.half:], code)
-		return
+		return 16
 	}
-	twos := func(at int, bits uint32) {
-		word(at+4*(s.lane*((p.Products()+1)/2)+s.product/2), bits<<(16*s.half+8*(s.product%2)+2*s.reg))
+	return 4 * p.Products()
+}
+
+func (p fragPacker) laneHigh() int {
+	if p.Stored == 6 {
+		return (p.Products() + 1) / 2
 	}
-	ones := func(at int, bit uint32) { word(at+4*s.lane, bit<<(16*s.half+4*s.product+s.reg)) }
-	first, second := s.chunk*codes, p.Unit/p.Chunk*codes+s.chunk*high
-	if p.Stored == 3 {
-		twos(first, uint32(code&3))
-		ones(second, uint32(code>>2))
-		return
+	return 1
+}
+
+// codes writes four neighbouring codes of row r, a byte each.
+func (p fragPacker) codes(unit []byte, s fragSpot, r int, c uint32) {
+	at, reg := s.codes+4*(r%8)*p.laneCodes(), r/8
+	le := binary.LittleEndian
+	or := func(at int, bits uint32) { le.PutUint32(unit[at:], le.Uint32(unit[at:])|bits) }
+	// Registers reg and reg+2 hold e = 0, 1 and 2, 3: halves of bits 0 and 16.
+	halves := func(c uint32, width int) uint32 {
+		return c&255 | c>>8&255<<16 | (c>>16&255|c>>24<<16)<<(2*width)
 	}
-	word(first+4*(s.lane*p.Products()+s.product), bits.RotateLeft32(uint32(code&15)<<(16*s.half+4*s.reg), 2))
+	high := s.high + 16*(r%8)*p.laneHigh()
 	switch p.Stored {
-	case 5:
-		ones(second, uint32(code>>4))
-	case 6:
-		twos(second, uint32(code>>4))
+	case 3:
+		or(at, halves(c&0x03030303, 2)<<(s.twos+2*reg))
+		or(high, halves(c>>2&0x01010101, 1)<<(s.ones+reg))
+	case 8:
+		le.PutUint16(unit[at+2*reg:], uint16(c))
+		le.PutUint16(unit[at+2*reg+4:], uint16(c>>16))
+	default:
+		or(at, bits.RotateLeft32(halves(c&0x0f0f0f0f, 4)<<(4*reg), 2))
+		switch p.Stored {
+		case 5:
+			or(high, halves(c>>4&0x01010101, 1)<<(s.ones+reg))
+		case 6:
+			or(high, halves(c>>4&0x03030303, 2)<<(s.twos+2*reg))
+		}
 	}
 }
 
-// fragSpot is where a value lies in its chunk.
-type fragSpot struct{ chunk, lane, product, reg, half int }
-
-func (f Frag) spot(r, k int) fragSpot {
-	span, i := k%f.Chunk/f.Span, k%f.Span
-	q, rest := i/(f.Span/4), i%(f.Span/4)
-	e := rest % 4
-	return fragSpot{chunk: k / f.Chunk, lane: 4*(r%8) + q, product: span*f.Span/16 + rest/4, reg: r/8 + e/2*2, half: e % 2}
+// numbers writes four neighbouring 16-bit numbers of row r, from column k of the row on.
+func (p fragPacker) numbers(unit []byte, s fragSpot, r int, row []byte, k int) {
+	at := s.codes + 4*(r%8)*p.laneCodes() + 4*(r/8)
+	for e := range 4 {
+		x := uint16(0)
+		if p.Enc == F32 {
+			x = block.F32ToF16(math.Float32frombits(binary.LittleEndian.Uint32(row[4*(k+e):])))
+		} else {
+			x = binary.LittleEndian.Uint16(row[2*(k+e):])
+		}
+		binary.LittleEndian.PutUint16(unit[at+e/2*8+e%2*2:], x)
+	}
 }
 
 // Place is the place of row r (0 to 15) among a unit's scales.

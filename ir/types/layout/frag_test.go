@@ -152,3 +152,21 @@ func TestFragErrors(t *testing.T) {
 		t.Error("short dst: no error")
 	}
 }
+
+func BenchmarkPackFrag(b *testing.B) {
+	for _, e := range []Enc{Q4G128, Q4_0, Q6_K, F16} {
+		b.Run(string(e), func(b *testing.B) {
+			const rows, cols = 1024, 1536
+			enc, _ := block.Lookup(string(e))
+			n, _ := enc.RowBytes(cols)
+			size, _ := Bytes("frag", e, rows, cols)
+			src, dst := make([]byte, rows*n), make([]byte, size)
+			b.SetBytes(int64(len(src)))
+			for b.Loop() {
+				if err := PackFrag(dst, e, rows, cols, src); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
