@@ -35,6 +35,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		}
 	case work.KVStore:
 		return main(func(k *kernel.Kernel) { kvStoreGPU(k, p) })
+	case work.Embed:
+		return main(func(k *kernel.Kernel) { embedGPU(k, p) })
 	case work.GEMV:
 		return gemvBody(p), true
 	case work.GEMM:

@@ -1,15 +1,18 @@
 package kernels
 
 import (
+	"encoding/binary"
+	"math"
 	"testing"
 
+	"quire/ir/types/block"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
 
 // Every encoding's row equals ggml's dequantisation, bit for bit.
 func TestEmbed(t *testing.T) {
-	for _, tgt := range everywhere(t) {
+	for _, tgt := range targets(t) {
 		var ps []work.Params
 		for i, e := range layout.Encs() {
 			f, _ := layout.Of(e)
@@ -37,6 +40,30 @@ func TestEmbed(t *testing.T) {
 				if v == v {
 					t.Fatalf("%s: wrote beyond its rows", p.Key())
 				}
+			}
+		}
+	}
+}
+
+// On a GPU, of weights in fragments: f32 is rounded to f16 there.
+func TestEmbedFragments(t *testing.T) {
+	for i, e := range layout.Encs() {
+		f, _ := layout.Of(e)
+		p := work.Embed{Enc: e, Vocab: 37, Dim: 3 * max(f.Block, 16<<(i%4)), Scale: []float32{0, 1, 24}[i%3]}
+		c := newFewRows(t, p, work.Linear{Enc: e, Rows: []int{p.Vocab}, Cols: p.Dim}, 5)
+		tok := []int32{36, 0, 17, 15, 8}
+		c.bytes["tok"], c.bytes["y"] = bytesOf(tok), make([]byte, 4*len(tok)*p.Dim)
+		c.simulate(t, gpus(t)[i%2], 1)
+		for j := range len(tok) * p.Dim {
+			want := float32(c.w[tok[j/p.Dim]][j%p.Dim])
+			if e == layout.F32 {
+				want = block.F16ToF32(block.F32ToF16(want))
+			}
+			if p.Scale != 0 {
+				want *= p.Scale
+			}
+			if got := math.Float32frombits(binary.LittleEndian.Uint32(c.bytes["y"][4*j:])); got != want {
+				t.Fatalf("%s: row %d value %d is %v, want %v", p.Key(), j/p.Dim, j%p.Dim, got, want)
 			}
 		}
 	}

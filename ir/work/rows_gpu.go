@@ -6,6 +6,9 @@ func rowGrid(values int) Grid {
 	return Grid{Warps: min(max(w, 1), 16), PerBlock: 1, Shared: 128}
 }
 
+// Grid implements Gridded: the fewer warps, as a thread has dozens of values.
+func (p Embed) Grid() Grid { return rowGrid(p.Dim / 2) }
+
 // Grid implements Gridded.
 func (p Norm) Grid() Grid { return rowGrid(p.Dim * p.Vectors()) }
 
