@@ -180,83 +180,12 @@ func (m gemm) copy(n kernel.I64, chunks int64) {
 	g.Commit()
 }
 
-// chunk multiplies chunk c of the units, number n of all, two products at a time.
+// chunk multiplies chunk c of the units, number n of all.
 func (m gemm) chunk(w [warpTiles]*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
-	k, g, f := m.k, m.g, m.f
+	k, f := m.k, m.f
 	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
 	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
-	per := f.Span / 16
-	var scales [warpTiles]map[int][2]pairScale
-	for t := range scales {
-		scales[t] = map[int][2]pairScale{}
-	}
-	for j := 0; j < f.Products(); j += 2 {
-		together := min(2, f.Products()-j)
-		var a [warpTiles][2][4]kernel.I32
-		for t := range a {
-			for i := range together {
-				group := (c*f.Chunk + (j+i)/per*f.Span) / groupColumns(f)
-				if _, ok := scales[t][group]; !ok && f.Block > 1 {
-					scales[t][group] = [2]pairScale{m.scale(w[t], group, 0), m.scale(w[t], group, 1)}
-				}
-				a[t][i] = m.dequantise(w[t].product(c, j+i), scales[t][group])
-			}
-		}
-		for col := range warpCols {
-			at := row.Plus(int64(8*col) * m.p.Stride())
-			var b []kernel.I32
-			for i := 0; i < together; i++ {
-				in := (j+i)/per*2*f.Span + (j+i)%per*8 // bytes: a lane's columns are neighbours
-				if per > 1 && together == 2 {
-					b = kernel.LoadWords(at.Plus(int64(in)), 4)
-					break
-				}
-				b = append(b, kernel.LoadWords(at.Plus(int64(in)), 2)...)
-			}
-			for t := range a {
-				sum := acc[(t*warpCols+col)*4:][:4]
-				for i := range together {
-					v := g.Mma(m.half, a[t][i], [2]kernel.I32{b[2*i], b[2*i+1]}, [4]kernel.F32(sum))
-					copy(sum, v[:])
-				}
-			}
-		}
-	}
-}
-
-// pairScale is a group's scale for pairs of float16: (c - off) * mul (+ add).
-type pairScale struct {
-	off, mul kernel.I32
-	add      *kernel.I32
-}
-
-// scale is the scale of a group for rows r (0) or r+8 (1).
-func (m gemm) scale(u *fragUnit, group, row int) pairScale {
-	s := u.group(group, row)
-	twice := func(x kernel.F32) kernel.I32 { return m.g.Pack(kernel.Float16, x, x) }
-	out := pairScale{off: twice(s.zero.Add(m.k.Float(bases(m.f)[row]))), mul: twice(s.mul)}
-	if s.add != nil {
-		add := twice(*s.add)
-		out.add = &add
-	}
-	return out
-}
-
-// dequantise makes weights of codes.
-func (m gemm) dequantise(a [4]kernel.I32, s [2]pairScale) [4]kernel.I32 {
-	if m.f.Block == 1 {
-		return a
-	}
-	for i := range a {
-		by := s[i%2]
-		v := m.g.SubPair(a[i], by.off)
-		if by.add == nil {
-			a[i] = m.g.MulPair(v, by.mul)
-			continue
-		}
-		a[i] = m.g.FMAPair(kernel.Float16, v, by.mul, *by.add)
-	}
-	return a
+	multiplyChunk(m.half, w[:], c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc)
 }
 
 // finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours

@@ -67,9 +67,24 @@ func (m gemv) start() {
 	}
 }
 
-// source is where an item's first tile begins, in pieces of 16 bytes; the others are apart.
-func (m gemv) source(item kernel.I64) kernel.I32 {
-	return m.tile(item, 0).Times(m.rowBytes() / 16).I32()
+// tiles is the number of tiles of an item.
+func (m gemv) tiles() int { return m.p.Pairs() * m.p.Multi() }
+
+// wide says that x is read from global memory.
+func (m gemv) wide() bool { return m.p.Tokens == work.Many }
+
+// sources is where an item's tiles begin, in pieces of 16 bytes.
+func (m gemv) sources(item kernel.I64) []kernel.I32 {
+	row := m.rowBytes() / 16
+	out := []kernel.I32{m.tile(item, 0).Times(row).I32()}
+	for t := 1; t < m.tiles(); t++ {
+		if m.p.Multi() == 1 {
+			out = append(out, out[0].Plus(int32(m.apart()/16)))
+		} else {
+			out = append(out, m.tile(item, t).Times(row).I32())
+		}
+	}
+	return out
 }
 
 // ragged says that the last warps have fewer units than Units, or none.
@@ -104,19 +119,27 @@ func (m gemv) apart() int64 {
 	return m.rowBytes()
 }
 
-// tile is tile t of an item.
+// tile is tile t of an item: of an item beyond the last, some tile.
 func (m gemv) tile(item kernel.I64, t int) kernel.I64 {
 	p := m.p
+	single := m.single(item, t/p.Pairs()).Min(m.k.Int(int64(p.Singles() - 1)))
+	t %= p.Pairs()
 	switch {
 	case p.Pairs() == 1:
-		return item
+		return single
 	case p.Epilogue == work.GLU:
-		return item.Plus(int64(t * layout.Tiles(p.Rows[0])))
-	case p.Epilogue == work.QKV:
-		half := int64(p.QKV.Dim / 32)
-		return item.Over(half).Times(2 * half).Add(item.Modulo(half)).Plus(int64(t) * half)
+		return single.Plus(int64(t * layout.Tiles(p.Rows[0])))
 	}
-	return item.Times(2).Plus(int64(t))
+	half := int64(p.QKV.Dim / 32)
+	return single.Over(half).Times(2 * half).Add(single.Modulo(half)).Plus(int64(t) * half)
+}
+
+// single is the number of an item's n-th tile, or pair.
+func (m gemv) single(item kernel.I64, n int) kernel.I64 {
+	if m.p.Multi() == 1 {
+		return item
+	}
+	return item.Times(int64(m.p.Multi())).Plus(int64(n))
 }
 
 // slot is the place of step number n of this warp, of which the low bits are known where
@@ -127,7 +150,7 @@ func (m gemv) slot(n kernel.I64) kernel.I64 { return n.And(m.k.Int(int64(m.plan.
 // turn, whose number is given, if this block has that item.
 func (m gemv) fill(first kernel.I64, step int) {
 	item, some := m.g.Ahead(int64(step / m.plan.Steps))
-	m.copy(m.source(item).Add(m.pieces(m.k.Int(int64(step%m.plan.Steps)))), first.Plus(int64(step)), some)
+	m.copy(m.sources(item), m.pieces(m.k.Int(int64(step%m.plan.Steps))), first.Plus(int64(step)), some)
 }
 
 // pieces is where step s of this warp is in a tile.
@@ -135,14 +158,15 @@ func (m gemv) pieces(s kernel.I64) kernel.I32 {
 	return m.unitOf(s).Times(int64(m.f.UnitBytes() / 16)).I32()
 }
 
-// copy starts the copies of step number n into its slot, if it exists.
-func (m gemv) copy(piece kernel.I32, n kernel.I64, some kernel.Bool) {
+// copy starts the copies of step number n, a distance from where its tiles begin, into its
+// slot, if it exists.
+func (m gemv) copy(tiles []kernel.I32, distance kernel.I32, n kernel.I64, some kernel.Bool) {
 	k, g, bytes := m.k, m.g, int64(m.plan.Depth*m.f.UnitBytes())
 	slot := m.slot(n)
 	to := m.ring.At(slot.Times(m.plan.Slot))
 	each := func(f func(to, from kernel.Ptr[kernel.U8])) {
-		for t := range int64(m.p.Pairs()) {
-			f(to.Plus(t*bytes), kernel.Arg[kernel.U8](k, "w").At(piece.Plus(int32(t*m.apart()/16)).I64().Times(16)))
+		for t, tile := range tiles {
+			f(to.Plus(int64(t)*bytes), kernel.Arg[kernel.U8](k, "w").At(tile.Add(distance).I64().Times(16)))
 		}
 	}
 	if !m.hopper {
@@ -175,7 +199,7 @@ func (m gemv) copyLanes(to, from kernel.Ptr[kernel.U8]) {
 // or the last, all are finished together.
 func (m gemv) item() {
 	k, g, steps := m.k, m.g, m.plan.Steps
-	sums := k.Floats(m.p.Pairs() * 2 * m.columns())
+	sums := k.Floats(m.tiles() * 2 * m.columns())
 	first := g.Turn().Times(int64(steps))
 	if m.plan.Units*m.f.Unit <= work.GEMVUnrolled {
 		for s := range steps {
@@ -199,24 +223,28 @@ func (m gemv) item() {
 func (m gemv) loop(first kernel.I64, sums []kernel.F32) []kernel.F32 {
 	k, steps := m.k, int64(m.plan.Steps)
 	next, more := m.g.Ahead(1)
-	here, there := m.source(m.k.Item()), m.source(next)
+	here, there := m.sources(m.k.Item()), m.sources(next)
 	return kernel.Range(k, 0, steps, 1, sums, func(s kernel.I64, sums []kernel.F32) []kernel.F32 {
 		return m.step(s, first, sums, func() {
 			ahead := s.Plus(int64(m.plan.Slots))
 			inside := ahead.Lt(k.Int(steps))
 			of := kernel.Select(inside, ahead, ahead.Plus(-steps))
-			m.copy(kernel.Select(inside, here, there).Add(m.pieces(of)), first.Add(ahead), inside.Or(more))
+			from := make([]kernel.I32, len(here))
+			for t := range from {
+				from[t] = kernel.Select(inside, here[t], there[t])
+			}
+			m.copy(from, m.pieces(of), first.Add(ahead), inside.Or(more))
 		})
 	})
 }
 
-// columns is the number of columns of a product that a lane keeps.
-func (m gemv) columns() int { return min(m.p.Columns, 2) }
+// columns is the number of columns that a lane keeps: two of each product's eight.
+func (m gemv) columns() int { return max(min(m.p.Columns, 2), m.p.Columns/4) }
 
 // step adds the units of a step, of each tile: sums are by tile, row r or r+8, column. Its
 // slot is refilled once the last unit is in registers, if that is few, or multiplied.
 func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kernel.F32 {
-	k, g, pairs := m.k, m.g, m.p.Pairs()
+	k, g, tiles := m.k, m.g, m.tiles()
 	out := append([]kernel.F32(nil), sums...)
 	n := first.Add(s)
 	slot := m.slot(n)
@@ -227,12 +255,18 @@ func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kern
 		g.SyncWarp()
 	}
 	at := m.ring.At(slot.Times(m.plan.Slot))
+	if m.wide() {
+		m.stepWide(at, s, out)
+		g.SyncWarp()
+		refill()
+		return out
+	}
 	for d := range m.plan.Depth {
 		u := m.unitOf(s).Plus(int64(d))
 		x := m.xUnit(u)
-		for t := range pairs {
+		for t := range tiles {
 			w := openUnit(k, m.f, at.Plus(int64((t*m.plan.Depth+d)*m.f.UnitBytes())), m.lane, m.masks)
-			last := d == m.plan.Depth-1 && t == pairs-1
+			last := d == m.plan.Depth-1 && t == tiles-1
 			if w.small() {
 				w.load()
 				if last {

@@ -10,7 +10,7 @@ import (
 
 func (m gemv) turnFloats() int64 { return int64(m.plan.Warps) * m.warpFloats() }
 
-func (m gemv) warpFloats() int64 { return int64(m.p.Pairs() * layout.Lanes * m.p.Columns) }
+func (m gemv) warpFloats() int64 { return int64(m.tiles() * layout.Lanes * m.p.Columns) }
 
 // leave writes this warp's sums of an item.
 func (m gemv) leave(turn kernel.I64, sums []kernel.F32) {
@@ -24,20 +24,24 @@ func (m gemv) leave(turn kernel.I64, sums []kernel.F32) {
 				kernel.StoreF32(at, sums[i])
 				continue
 			}
-			kernel.StoreFloats(at.At(q.Times(2)), sums[i:i+2])
+			for j := 0; j < m.columns(); j += 2 {
+				kernel.StoreFloats(at.At(q.Times(2)).Plus(int64(4*j)), sums[i+j:i+j+2])
+			}
 		}
 	}
-	if cols == 8 {
+	if cols >= 8 {
 		put()
 		return
 	}
 	kernel.When(k, q.Times(2).Lt(k.Int(cols)), put)
 }
 
-// total adds the warps' sums of one value.
-func (m gemv) total(turn kernel.I64, tile int, row, col kernel.I64) kernel.F32 {
-	cols := int64(m.p.Columns)
-	at := kernel.SharedAt[kernel.F32](m.k, m.plan.Parts).At(turn.Times(m.turnFloats()).Add(row.Times(cols)).Add(col)).Plus(int64(tile) * 16 * cols)
+// total adds the warps' sums of one value, of tile number tile of those that belong
+// together and are the n-th since the sums were last finished.
+func (m gemv) total(n kernel.I64, tile int, row, col kernel.I64) kernel.F32 {
+	cols, multi := int64(m.p.Columns), int64(m.p.Multi())
+	group := n.Over(multi).Times(m.turnFloats()).Add(n.Modulo(multi).Times(int64(m.p.Pairs()) * 16 * cols))
+	at := kernel.SharedAt[kernel.F32](m.k, m.plan.Parts).At(group.Add(row.Times(cols)).Add(col)).Plus(int64(tile) * 16 * cols)
 	sum := kernel.LoadF32(at)
 	for w := int64(1); w < int64(m.plan.Warps); w++ {
 		sum = sum.Add(kernel.LoadF32(at.Plus(w * m.warpFloats())))
@@ -45,54 +49,55 @@ func (m gemv) total(turn kernel.I64, tile int, row, col kernel.I64) kernel.F32 {
 	return sum
 }
 
-// finish is the epilogue of the items of turns 0 to last: a thread a row and column.
+// finish is the epilogue of the items of turns 0 to last: a thread a row and column of
+// tiles that belong together.
 func (m gemv) finish(last kernel.I64) {
-	k, g := m.k, m.g
+	k, g, multi := m.k, m.g, int64(m.p.Multi())
 	cols := int64(m.p.Columns)
 	outputs := 16 * cols
-	kernel.Each(k, g.Thread(), last.Plus(1).Times(outputs), int64(32*m.plan.Warps), func(i kernel.I64) {
-		turn, row, col := i.Over(outputs), i.Modulo(outputs).Over(cols), i.Modulo(cols)
-		item := g.Before(last.Sub(turn))
+	kernel.Each(k, g.Thread(), last.Plus(1).Times(multi*outputs), int64(32*m.plan.Warps), func(i kernel.I64) {
+		n, row, col := i.Over(outputs), i.Modulo(outputs).Over(cols), i.Modulo(cols)
+		turn := n.Over(multi)
+		single := g.Before(last.Sub(turn)).Times(multi).Add(n.Modulo(multi))
 		do := func() {
 			var v []kernel.F32
 			for t := range m.p.Pairs() {
-				v = append(v, m.total(turn, t, row, col))
+				v = append(v, m.total(n, t, row, col))
 			}
-			m.output(item, turn, row, col, v)
+			m.output(single, n, row, col, v)
 		}
-		if cols == 1 {
+		inside := single.Lt(k.Int(int64(m.p.Singles())))
+		if cols > 1 {
+			inside = inside.And(col.Lt(k.Dim("N")))
+		}
+		if multi == 1 && cols == 1 {
 			do()
 			return
 		}
-		kernel.When(k, col.Lt(k.Dim("N")), do)
+		kernel.When(k, inside, do)
 	})
 }
 
-// output finishes row r of an item's tiles for row n of x.
-func (m gemv) output(item, turn, r, n kernel.I64, v []kernel.F32) {
-	switch m.p.Epilogue {
-	case work.GLU:
-		e := out{m.k, m.p.Linear}
-		row, inside := e.row(item, r, m.p.Rows[:1])
-		kernel.When(m.k, inside, func() { e.glu(n, row, v[0], v[1]) })
-	case work.QKV:
-		if m.p.QKV.Style == work.Adjacent {
-			other := m.total(turn, 0, r.Xor(1), n)
-			out{m.k, m.p.Linear}.adjacent(n, item.Times(16).Add(r), v[0], other)
-			return
-		}
-		e := out{m.k, m.p.Linear}
-		if len(v) == 1 {
-			e.head(n, item.Times(16).Add(r), e.biased(item.Times(16).Add(r), v[0]))
-			return
-		}
-		e.halves(n, m.tile(item, 0).Times(16).Add(r), v[0], v[1])
+// output finishes row r of a single or pair of tiles, the n-th whose sums are here, for row
+// col of x.
+func (m gemv) output(single, n, r, col kernel.I64, v []kernel.F32) {
+	e, p := out{m.k, m.p.Linear}, m.p
+	row := single.Times(16).Add(r)
+	switch {
+	case p.Epilogue == work.GLU:
+		at, inside := e.row(single, r, p.Rows[:1])
+		kernel.When(m.k, inside, func() { e.glu(col, at, v[0], v[1]) })
+	case p.Epilogue == work.QKV && p.QKV.Style == work.Adjacent:
+		e.adjacent(col, row, v[0], m.total(n, 0, r.Xor(1), col))
+	case p.Epilogue == work.QKV && p.QKV.Style == work.Half:
+		half := int64(p.QKV.Dim / 32)
+		tile := single.Over(half).Times(2 * half).Add(single.Modulo(half))
+		e.halves(col, tile.Times(16).Add(r), v[0], v[1])
+	case p.Epilogue == work.QKV:
+		e.head(col, row, e.biased(row, v[0]))
 	default:
-		e := out{m.k, m.p.Linear}
-		for t, x := range v {
-			row, inside := e.row(m.tile(item, t), r, m.p.Rows)
-			kernel.When(m.k, inside, func() { e.store(n, row, x) })
-		}
+		at, inside := e.row(single, r, p.Rows)
+		kernel.When(m.k, inside, func() { e.store(col, at, v[0]) })
 	}
 }
 

@@ -303,6 +303,30 @@ func TestGEMM(t *testing.T) {
 	}
 }
 
+// Where x is in global memory, too.
+func TestWideGEMV(t *testing.T) {
+	for i, l := range linears() {
+		l.Norm, l.Tokens, l.Dot = nil, work.Many, work.F16
+		bound := 1.5e-3
+		if l.Enc == layout.BF16 {
+			l.Dot, bound = work.BF16, 8e-3
+		}
+		if i%4 == 0 && len(l.Rows) == 1 {
+			l.Rows = []int{33 * 128} // more than one tile an item
+			l.Cols = 256
+		}
+		n := []int{5, 14, 32, 61}[i%4]
+		p := work.GEMV{Linear: l, Columns: 8 << (i % 4)}
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+			continue
+		}
+		c := newFewRows(t, p, l, n)
+		c.codes()
+		c.check(t, gpus(t)[i%2], 1+i%3, bound)
+	}
+}
+
 // Products for few rows are what plain loops make of the decoded weights: every encoding,
 // epilogue and number of rows, on few blocks and on many.
 func TestGEMV(t *testing.T) {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"quire/codegen/kernel"
+	"quire/ir/work"
 )
 
 // xUnit is what a lane multiplies a unit with: of its row of x the columns of the frag
@@ -64,6 +65,9 @@ const piece = 8
 // staged in pairs, as lanes load their sums: of an odd number the last one twice.
 func (m gemv) stage() {
 	k, g := m.k, m.g
+	if m.wide() {
+		return
+	}
 	threads := int64(32 * m.plan.Warps)
 	pieces := int64(m.p.Cols / piece)
 	rows := k.Int(1)
@@ -237,4 +241,58 @@ func (m gemv) put(n, i kernel.I64, inside *kernel.Bool, v []kernel.F32) {
 		}
 		kernel.StoreF32(kernel.SharedAt[kernel.F32](k, m.plan.Sums).At(group), sum)
 	})
+}
+
+// stepWide multiplies the units of a step in a slot, where x is in global memory. Sums lie
+// by tile, row r or r+8, column: a product's registers are 0 and 1 of row r, 2 and 3 of
+// r+8.
+func (m gemv) stepWide(slot kernel.Ptr[kernel.U8], s kernel.I64, sums []kernel.F32) {
+	k, f := m.k, m.f
+	cols := m.p.Columns / 8
+	u := m.unitOf(s)
+	q, r := m.lane.And(k.Int(3)), m.lane.Shr(2)
+	row := work.Round{Dim: m.p.Cols, To: m.p.Dot}.RowBytes()
+	x := kernel.Arg[kernel.U8](k, "x").At(u.Times(int64(2 * f.Unit)).Add(q.Times(int64(f.Span / 2))))
+	last := k.Dim("N").Plus(-1)
+	do := func(sums []kernel.F32) []kernel.F32 {
+		var w []*fragUnit
+		for t := range m.tiles() {
+			w = append(w, openUnit(k, f, slot.Plus(int64(t*f.UnitBytes())), m.lane, m.masks))
+		}
+		acc := m.registers(sums)
+		for c := range f.Unit / f.Chunk {
+			multiplyChunk(m.half, w, c, cols, func(col int) kernel.Ptr[kernel.U8] {
+				return x.At(r.Plus(int64(8 * col)).Min(last).Times(row)).Plus(int64(2 * c * f.Chunk))
+			}, acc)
+		}
+		return m.byRow(acc)
+	}
+	if !m.ragged() {
+		copy(sums, do(sums))
+		return
+	}
+	copy(sums, kernel.If(k, m.has(s), append([]kernel.F32(nil), sums...), func() []kernel.F32 { return do(sums) }, nil))
+}
+
+// registers orders sums as products have them, byRow the other way.
+func (m gemv) registers(sums []kernel.F32) []kernel.F32 {
+	out := make([]kernel.F32, len(sums))
+	for i, v := range sums {
+		out[m.register(i)] = v
+	}
+	return out
+}
+
+func (m gemv) byRow(acc []kernel.F32) []kernel.F32 {
+	out := make([]kernel.F32, len(acc))
+	for i := range out {
+		out[i] = acc[m.register(i)]
+	}
+	return out
+}
+
+func (m gemv) register(i int) int {
+	n := m.columns() // two of every eight
+	t, h, c := i/(2*n), i/n%2, i%n
+	return (t*n/2+c/2)*4 + 2*h + c%2
 }

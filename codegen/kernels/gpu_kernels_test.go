@@ -42,25 +42,61 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 }, products()...)
 
-// products are the launches of a step of Llama-3-8B, for one row and for few.
+// products are the launches of a step of Llama-3-8B, for one row, for few, for more and for
+// many.
 func products() []gpuKernel {
 	var out []gpuKernel
-	for _, columns := range []int{1, 8} {
-		for _, enc := range []layout.Enc{layout.Q4G128, layout.BF16} {
-			dot, mma := work.F16, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
-			if enc == layout.BF16 {
-				dot, mma = work.BF16, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+	f16, bf16 := "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+	for _, enc := range []layout.Enc{layout.Q4G128, layout.BF16, layout.Q4_0, layout.Q8_0, layout.Q5_1, layout.Q4_K, layout.Q6_K, layout.Q3G128} {
+		dot, mma := work.F16, f16
+		if enc == layout.BF16 {
+			dot, mma = work.BF16, bf16
+		}
+		all := dot == work.BF16 || enc == layout.Q4G128
+		of := llama8B(enc, dot)
+		add := func(kind, name string, p work.Params) {
+			if p.Validate() == nil { // 8 rows of 14336 are more than shared memory
+				out = append(out, gpuKernel{fmt.Sprintf("%s_%s_%s", kind, enc, name), p, []string{mma}})
 			}
-			of := llama8B(columns, enc, dot)
-			for _, name := range slices.Sorted(maps.Keys(of)) {
-				if columns == 8 && name == "down" {
-					continue // 8 rows of 14336 are more than shared memory
-				}
-				out = append(out, gpuKernel{fmt.Sprintf("gemv%d_%s_%s", columns, enc, name), of[name], []string{mma}})
+		}
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			l := of[name]
+			if all || name == "glu" || name == "down" {
+				add("gemv1", name, work.GEMV{Linear: l, Columns: 1})
+			}
+			if all {
+				add("gemv8", name, work.GEMV{Linear: l, Columns: 8})
+			}
+			l.Norm, l.Tokens = nil, work.Many
+			if name == "glu" || all && (name == "down" || name == "qkv") {
+				add("wide16", name, work.GEMV{Linear: l, Columns: 16})
+				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
+			}
+			if all && name == "down" {
+				add("wide8", name, work.GEMV{Linear: l, Columns: 8})
+				add("wide32", name, work.GEMV{Linear: l, Columns: 32})
+				add("wide64", name, work.GEMV{Linear: l, Columns: 64})
 			}
 		}
 	}
 	return out
+}
+
+// llama8B are the products of a decode step of Llama-3-8B.
+func llama8B(enc layout.Enc, dot work.Dot) map[string]work.Linear {
+	rms := &work.RMSNorm{Eps: 1e-5}
+	heads := &work.Heads{Heads: 32, KVHeads: 8, Dim: 128, RotaryDim: 128, Style: work.Half, CacheEnc: layout.F16, Page: 64}
+	of := func(l work.Linear) work.Linear {
+		l.Enc, l.Dot, l.Tokens = enc, dot, work.One
+		return l
+	}
+	return map[string]work.Linear{
+		"qkv":  of(work.Linear{Rows: []int{4096, 1024, 1024}, Cols: 4096, Norm: rms, Epilogue: work.QKV, QKV: heads}),
+		"o":    of(work.Linear{Rows: []int{4096}, Cols: 4096, Epilogue: work.Add}),
+		"glu":  of(work.Linear{Rows: []int{14336, 14336}, Cols: 4096, Norm: rms, Epilogue: work.GLU, Act: work.SiLU}),
+		"down": of(work.Linear{Rows: []int{4096}, Cols: 14336, Epilogue: work.Add}),
+		"head": of(work.Linear{Rows: []int{128256}, Cols: 4096, Norm: rms, Epilogue: work.Store}),
+	}
 }
 
 func decodeGPU(dim int, enc layout.Enc, cap float32) work.DecodeGPU {

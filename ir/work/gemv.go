@@ -4,14 +4,18 @@ import "quire/ir/types/layout"
 
 // GEMV is a Linear for few rows on a GPU: y^T = W x^T by tensor cores (mma.m16n8k16), the
 // weight in the frag layout as the 16-row operand, the rows of x (rounded to Dot, f16 or
-// bf16) as its columns, sums in float32. Tokens is One: x are floats and a Norm may come
-// first, but launches have any N up to Columns.
+// bf16) as its columns, sums in float32. Launches have any N up to Columns.
 //
-// An item is one tile of 16 rows, or two where they belong together: of gate and up, or of
-// the halves of a head that rotate together. A block's warps share an item's columns.
+// With Tokens One x are floats, a Norm may come first, and each block keeps them all in
+// shared memory. With Tokens Many they are what Round wrote, and the warps read them from
+// global memory.
+//
+// An item is one tile of 16 rows, or two where they belong together (of gate and up, or of
+// the halves of a head that rotate together), and with Tokens Many Multi times as many. A
+// block's warps share an item's columns.
 type GEMV struct {
 	Linear
-	Columns int // most rows of x: 1, 2, 4 or 8
+	Columns int // most rows of x: 1, 2, 4 or 8; with Tokens Many 8, 16, 32 or 64
 }
 
 // Family implements Params.
@@ -24,8 +28,9 @@ func (p GEMV) Key() string { return key("gemv", "of", p.Linear.Key(), "columns",
 func (p GEMV) Validate() error {
 	c := &check{family: "gemv"}
 	c.that(p.Dot == F16 || p.Dot == BF16, "dot %q, expected f16 or bf16", p.Dot)
-	c.that(p.Tokens == One, "tokens %q, expected one", p.Tokens)
-	c.that(p.Columns == 1 || p.Columns == 2 || p.Columns == 4 || p.Columns == 8, "%d columns, expected 1, 2, 4 or 8", p.Columns)
+	few := p.Columns == 1 || p.Columns == 2 || p.Columns == 4
+	more := p.Columns == 16 || p.Columns == 32 || p.Columns == 64
+	c.that(p.Columns == 8 || few && p.Tokens == One || more && p.Tokens == Many, "%d columns, expected 1, 2, 4 or 8 with tokens one, 8, 16, 32 or 64 with many", p.Columns)
 	c.frag(p.Linear)
 	if err := c.err(); err != nil {
 		return err
@@ -55,7 +60,7 @@ func (c *check) frag(p Linear) {
 	}
 }
 
-// Pairs is the number of tiles of an item.
+// Pairs is the number of tiles that belong together.
 func (p GEMV) Pairs() int {
 	switch {
 	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half:
@@ -64,8 +69,24 @@ func (p GEMV) Pairs() int {
 	return 1
 }
 
+// Multi is how many times Pairs tiles an item has: they share what is read of x, but there
+// should be items for all multiprocessors.
+func (p GEMV) Multi() int {
+	n, most := 1, 4
+	if p.Columns > 32 {
+		most = 2
+	}
+	for p.Tokens == Many && n*p.Pairs() < most && p.Tiles() >= 256*n*p.Pairs() {
+		n *= 2
+	}
+	return n
+}
+
+// Singles is the number of Pairs tiles.
+func (p GEMV) Singles() int { return (p.Tiles() + p.Pairs() - 1) / p.Pairs() }
+
 // Items implements Params.
-func (p GEMV) Items(Dims) int64 { return ceil(int64(p.Tiles()), int64(p.Pairs())) }
+func (p GEMV) Items(Dims) int64 { return ceil(int64(p.Singles()), int64(p.Multi())) }
 
 // Scratch implements Params.
 func (p GEMV) Scratch() int64 { return 0 }
@@ -93,8 +114,8 @@ type GEMVPlan struct {
 // would not hold their rings.
 func (p GEMV) Plan() GEMVPlan {
 	most := 16
-	if p.Enc == layout.Q5_0 || p.Enc == layout.Q5_1 || p.Enc == layout.Q5_K || p.Enc == layout.Q6_K {
-		most = 8 // they need registers
+	if p.Columns > 16 || p.Enc == layout.Q5_0 || p.Enc == layout.Q5_1 || p.Enc == layout.Q5_K || p.Enc == layout.Q6_K {
+		most = 8 // registers, or shared memory for sums
 	}
 	var g GEMVPlan
 	for _, slots := range []int{2, 1} {
@@ -125,7 +146,8 @@ func (p GEMV) plan(most, slots int) GEMVPlan {
 	for g.Slots > g.Steps && g.Units*f.Unit > GEMVUnrolled {
 		g.Slots /= 2
 	}
-	g.Slot = int64(p.Pairs() * g.Depth * f.UnitBytes())
+	tiles := p.Pairs() * p.Multi()
+	g.Slot = int64(tiles * g.Depth * f.UnitBytes())
 	if f.Block > 1 {
 		g.Group = f.Sub
 	}
@@ -134,9 +156,11 @@ func (p GEMV) plan(most, slots int) GEMVPlan {
 		apart := map[int]int64{64: 16, 32: 64, 16: 32}[f.Span]
 		g.Row += (apart + 128 - g.Row%128) % 128
 	}
-	g.Sums = up16(int64(p.Columns) * g.Row)
-	g.Parts = g.Sums + up16(int64(p.Cols/g.Group)*int64(p.Columns)*4)
-	turn := int64(g.Warps * p.Pairs() * layout.Lanes * p.Columns * 4)
+	if p.Tokens == One {
+		g.Sums = up16(int64(p.Columns) * g.Row)
+		g.Parts = g.Sums + up16(int64(p.Cols/g.Group)*int64(p.Columns)*4)
+	}
+	turn := int64(g.Warps * tiles * layout.Lanes * p.Columns * 4)
 	g.Turns = int(max(1, min(8, 16384/turn)))
 	g.Ring = g.Parts + max(int64(g.Turns)*turn, int64(g.Warps*p.Columns)*4)
 	g.Ring = (g.Ring + 127) &^ 127

@@ -1,0 +1,85 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+)
+
+// multiplyChunk adds the products of chunk c of units, one of each tile, with cols times
+// eight rows of x. Codes become 16-bit numbers first: code minus zero is exact, the product
+// with the scale is rounded once. at gives the lane's first column of the chunk in its row
+// of the col-th eight. Sums lie by tile, eight of rows, register of the product.
+func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int) kernel.Ptr[kernel.U8], sums []kernel.F32) {
+	g, f := w[0].g, w[0].f
+	per := f.Span / 16
+	scales := make([]map[int][2]pairScale, len(w))
+	for t := range scales {
+		scales[t] = map[int][2]pairScale{}
+	}
+	for j := 0; j < f.Products(); j += 2 {
+		together := min(2, f.Products()-j)
+		a := make([][2][4]kernel.I32, len(w))
+		for t := range a {
+			for i := range together {
+				group := (c*f.Chunk + (j+i)/per*f.Span) / groupColumns(f)
+				if _, ok := scales[t][group]; !ok && f.Block > 1 {
+					scales[t][group] = [2]pairScale{w[t].pairScale(group, 0), w[t].pairScale(group, 1)}
+				}
+				a[t][i] = w[t].dequantise(w[t].product(c, j+i), scales[t][group])
+			}
+		}
+		for col := range cols {
+			x := at(col)
+			var b []kernel.I32
+			for i := range together {
+				in := (j+i)/per*2*f.Span + (j+i)%per*8 // bytes: a lane's columns are neighbours
+				if per > 1 && together == 2 {
+					b = kernel.LoadWords(x.Plus(int64(in)), 4)
+					break
+				}
+				b = append(b, kernel.LoadWords(x.Plus(int64(in)), 2)...)
+			}
+			for t := range a {
+				sum := sums[(t*cols+col)*4:][:4]
+				for i := range together {
+					v := g.Mma(half, a[t][i], [2]kernel.I32{b[2*i], b[2*i+1]}, [4]kernel.F32(sum))
+					copy(sum, v[:])
+				}
+			}
+		}
+	}
+}
+
+// pairScale is a group's scale for pairs of float16: (c - off) * mul (+ add).
+type pairScale struct {
+	off, mul kernel.I32
+	add      *kernel.I32
+}
+
+// pairScale is the scale of a group for rows r (0) or r+8 (1).
+func (u *fragUnit) pairScale(group, row int) pairScale {
+	s := u.group(group, row)
+	twice := func(x kernel.F32) kernel.I32 { return u.g.Pack(kernel.Float16, x, x) }
+	out := pairScale{off: twice(s.zero.Add(u.k.Float(bases(u.f)[row]))), mul: twice(s.mul)}
+	if s.add != nil {
+		add := twice(*s.add)
+		out.add = &add
+	}
+	return out
+}
+
+// dequantise makes weights of a product's codes.
+func (u *fragUnit) dequantise(a [4]kernel.I32, s [2]pairScale) [4]kernel.I32 {
+	if u.f.Block == 1 {
+		return a
+	}
+	for i := range a {
+		by := s[i%2]
+		v := u.g.SubPair(a[i], by.off)
+		if by.add == nil {
+			a[i] = u.g.MulPair(v, by.mul)
+			continue
+		}
+		a[i] = u.g.FMAPair(kernel.Float16, v, by.mul, *by.add)
+	}
+	return a
+}
