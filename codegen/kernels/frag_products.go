@@ -7,8 +7,9 @@ import (
 // multiplyChunk adds the products of chunk c of units, one of each tile, with cols times
 // eight rows of x. Codes become 16-bit numbers first: code minus zero is exact, the product
 // with the scale is rounded once. at gives the lane's first column of the chunk in its row
-// of the col-th eight. Sums lie by tile, eight of rows, register of the product.
-func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int) kernel.Ptr[kernel.U8], sums []kernel.F32) {
+// of the col-th eight. Sums lie by tile, eight of rows, register of the product. Paced, loads of x do
+// not overtake the products before them, which takes fewer registers.
+func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int) kernel.Ptr[kernel.U8], sums []kernel.F32, paced bool) {
 	g, f := w[0].g, w[0].f
 	per := f.Span / 16
 	scales := make([]map[int][2]pairScale, len(w))
@@ -17,6 +18,9 @@ func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int
 	}
 	for j := 0; j < f.Products(); j += 2 {
 		together := min(2, f.Products()-j)
+		if paced {
+			g.SyncWarp()
+		}
 		a := make([][2][4]kernel.I32, len(w))
 		for t := range a {
 			for i := range together {

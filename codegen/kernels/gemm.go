@@ -185,7 +185,7 @@ func (m gemm) chunk(w [warpTiles]*fragUnit, c int, n kernel.I64, acc []kernel.F3
 	k, f := m.k, m.f
 	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
 	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
-	multiplyChunk(m.half, w[:], c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc)
+	multiplyChunk(m.half, w[:], c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc, false)
 }
 
 // finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours

@@ -263,7 +263,7 @@ func (m gemv) stepWide(slot kernel.Ptr[kernel.U8], s kernel.I64, sums []kernel.F
 		for c := range f.Unit / f.Chunk {
 			multiplyChunk(m.half, w, c, cols, func(col int) kernel.Ptr[kernel.U8] {
 				return x.At(r.Plus(int64(8 * col)).Min(last).Times(row)).Plus(int64(2 * c * f.Chunk))
-			}, acc)
+			}, acc, cols > 4)
 		}
 		return m.byRow(acc)
 	}

@@ -72,6 +72,9 @@ func products() []gpuKernel {
 				add("wide16", name, work.GEMV{Linear: l, Columns: 16})
 				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
 			}
+			if enc == layout.Q4G128 && name == "glu" {
+				add("wide64", name, work.GEMV{Linear: l, Columns: 64})
+			}
 			if all && name == "down" {
 				add("wide8", name, work.GEMV{Linear: l, Columns: 8})
 				add("wide32", name, work.GEMV{Linear: l, Columns: 32})

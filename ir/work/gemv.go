@@ -31,6 +31,7 @@ func (p GEMV) Validate() error {
 	few := p.Columns == 1 || p.Columns == 2 || p.Columns == 4
 	more := p.Columns == 16 || p.Columns == 32 || p.Columns == 64
 	c.that(p.Columns == 8 || few && p.Tokens == One || more && p.Tokens == Many, "%d columns, expected 1, 2, 4 or 8 with tokens one, 8, 16, 32 or 64 with many", p.Columns)
+	c.that(p.Columns < 64 || p.Pairs() == 1, "64 columns of two tiles that belong together, expected fewer: registers")
 	c.frag(p.Linear)
 	if err := c.err(); err != nil {
 		return err
@@ -74,7 +75,7 @@ func (p GEMV) Pairs() int {
 func (p GEMV) Multi() int {
 	n, most := 1, 4
 	if p.Columns > 32 {
-		most = 2
+		most = 1 // registers
 	}
 	for p.Tokens == Many && n*p.Pairs() < most && p.Tiles() >= 256*n*p.Pairs() {
 		n *= 2
