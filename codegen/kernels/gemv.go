@@ -273,7 +273,8 @@ func (m gemv) step(s, first kernel.I64, sums []kernel.F32, refill func()) []kern
 					g.SyncWarp()
 					refill()
 				}
-			} else if t > 0 { // x again: few registers
+			}
+			if t > 0 { // x again: few registers
 				x = m.xUnit(u)
 			}
 			part := out[t*2*m.columns():][:2*m.columns()]
