@@ -7,7 +7,7 @@ import (
 )
 
 // gemm is y^T = W x^T for many rows of x. Chunks of x go through a ring in shared memory by
-// asynchronous copies; each warp loads the codes of its two tiles a chunk ahead and makes
+// asynchronous copies; each warp loads the codes of its tiles a chunk ahead and makes
 // 16-bit numbers of them in registers: code minus zero is exact, the product with the scale
 // is rounded once.
 type gemm struct {
@@ -19,7 +19,7 @@ type gemm struct {
 
 	lane, q    kernel.I64
 	rows, cols kernel.I64 // this warp's place in the block, in warps
-	pair       kernel.I64 // this warp's pair of tiles
+	pair       kernel.I64 // this warp's first pair of tiles
 	first      kernel.I64 // the block's first row of x
 	masks      [2]kernel.I32
 }
@@ -38,16 +38,16 @@ func newGEMM(k *kernel.Kernel, p work.GEMM) gemm {
 	m.q = m.lane.And(k.Int(3))
 	m.rows, m.cols = g.Warp().Modulo(int64(p.RowWarps)), g.Warp().Over(int64(p.RowWarps))
 	item := k.Item()
-	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows)
+	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows).Times(int64(p.WarpPairs))
 	m.first = item.Over(p.RowBlocks()).Times(int64(p.Block))
 	return m
 }
 
-// Each warp has two tiles of 16 rows by eight of 8 rows of x.
-const (
-	warpTiles = 2
-	warpCols  = 8
-)
+// warpCols is the number of eights of rows of x that a warp has.
+const warpCols = 8
+
+// tiles is the number of tiles of a warp.
+func (m gemm) tiles() int { return 2 * m.p.WarpPairs }
 
 func (m gemm) item() {
 	k, g := m.k, m.g
@@ -57,8 +57,8 @@ func (m gemm) item() {
 	for i := range int64(work.Stages - 1) {
 		m.copy(k.Int(i), chunks)
 	}
-	state := k.Floats(warpTiles * warpCols * 4)
-	var tiles [warpTiles]kernel.Ptr[kernel.U8]
+	state := k.Floats(m.tiles() * warpCols * 4)
+	tiles := make([]kernel.Ptr[kernel.U8], m.tiles())
 	for t := range tiles {
 		last := k.Int(int64(m.p.Tiles() - 1))
 		tiles[t] = kernel.Arg[kernel.U8](k, "w").At(m.tile(t).Min(last).Times(int64(m.p.Cols / m.f.Unit * m.f.UnitBytes())))
@@ -99,24 +99,25 @@ func (m gemm) item() {
 	m.finish(state[:sums])
 }
 
-func at(tiles [warpTiles]kernel.Ptr[kernel.U8], offset kernel.I64) [warpTiles]kernel.Ptr[kernel.U8] {
+func at(tiles []kernel.Ptr[kernel.U8], offset kernel.I64) []kernel.Ptr[kernel.U8] {
+	out := make([]kernel.Ptr[kernel.U8], len(tiles))
 	for t := range tiles {
-		tiles[t] = tiles[t].At(offset)
+		out[t] = tiles[t].At(offset)
 	}
-	return tiles
+	return out
 }
 
-// open is the units of both tiles at addresses.
-func (m gemm) open(at [warpTiles]kernel.Ptr[kernel.U8]) [warpTiles]*fragUnit {
-	var out [warpTiles]*fragUnit
-	for t := range out {
-		out[t] = openUnit(m.k, m.f, at[t], m.lane, m.masks)
+// open is the units of the tiles at addresses.
+func (m gemm) open(at []kernel.Ptr[kernel.U8]) []*fragUnit {
+	var out []*fragUnit
+	for t := range at {
+		out = append(out, openUnit(m.k, m.f, at[t], m.lane, m.masks))
 	}
 	return out
 }
 
 // words are what first loads of a unit, give the inverse, as of another unit.
-func (m gemm) words(w [warpTiles]*fragUnit) []kernel.I32 {
+func (m gemm) words(w []*fragUnit) []kernel.I32 {
 	var out []kernel.I32
 	for _, u := range w {
 		for _, part := range u.parts() {
@@ -126,7 +127,7 @@ func (m gemm) words(w [warpTiles]*fragUnit) []kernel.I32 {
 	return out
 }
 
-func (m gemm) give(w, like [warpTiles]*fragUnit, state []kernel.F32) {
+func (m gemm) give(w, like []*fragUnit, state []kernel.F32) {
 	for t, u := range w {
 		u.codes[0], u.high[0] = nil, nil
 		from := like[t].parts()
@@ -140,17 +141,18 @@ func (m gemm) give(w, like [warpTiles]*fragUnit, state []kernel.F32) {
 	}
 }
 
-// tile is tile t of the warp's pair.
+// tile is tile t of the warp: two of each pair.
 func (m gemm) tile(t int) kernel.I64 {
-	p := m.p
+	p, pair := m.p, m.pair.Plus(int64(t/2))
+	t %= 2
 	switch {
 	case p.Epilogue == work.GLU:
-		return m.pair.Min(m.k.Int(int64(p.Pairs() - 1))).Plus(int64(t * p.Pairs()))
+		return pair.Min(m.k.Int(int64(p.Pairs() - 1))).Plus(int64(t * p.Pairs()))
 	case p.Epilogue == work.QKV && p.QKV.Style == work.Half:
 		half := int64(p.QKV.Dim / 32)
-		return m.pair.Over(half).Times(2 * half).Add(m.pair.Modulo(half)).Plus(int64(t) * half)
+		return pair.Over(half).Times(2 * half).Add(pair.Modulo(half)).Plus(int64(t) * half)
 	}
-	return m.pair.Times(2).Plus(int64(t))
+	return pair.Times(2).Plus(int64(t))
 }
 
 // copy starts the copies of chunk n of the block's rows of x, if there is one.
@@ -181,11 +183,11 @@ func (m gemm) copy(n kernel.I64, chunks int64) {
 }
 
 // chunk multiplies chunk c of the units, number n of all.
-func (m gemm) chunk(w [warpTiles]*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
+func (m gemm) chunk(w []*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
 	k, f := m.k, m.f
 	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
 	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
-	multiplyChunk(m.half, w[:], c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc, false)
+	multiplyChunk(m.half, w, c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc, false)
 }
 
 // finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours
@@ -204,45 +206,54 @@ func (m gemm) finish(acc []kernel.F32) {
 			}
 		}
 	}
-	kernel.When(k, m.pair.Lt(k.Int(int64(p.Pairs()))), func() {
-		switch p.Epilogue {
-		case work.GLU:
+	for t := 0; t < m.tiles(); t += 2 {
+		pair := m.pair.Plus(int64(t / 2))
+		kernel.When(k, pair.Lt(k.Int(int64(p.Pairs()))), func() { m.finishPair(e, t, pair, r, acc, each) })
+	}
+}
+
+// finishPair finishes tiles t and t+1.
+func (m gemm) finishPair(e out, t int, pair, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
+	k, p := m.k, m.p
+	switch p.Epilogue {
+	case work.GLU:
+		for h := range 2 {
+			row, inside := e.row(pair, r.Plus(int64(8*h)), p.Rows[:1])
+			kernel.When(k, inside, func() {
+				each(func(n kernel.I64, at func(tile, high int) int) { e.glu(n, row, acc[at(t, h)], acc[at(t+1, h)]) })
+			})
+		}
+	case work.QKV:
+		m.finishHeads(e, t, r, acc, each)
+	default:
+		for _, t := range []int{t, t + 1} {
 			for h := range 2 {
-				row, inside := e.row(m.pair, r.Plus(int64(8*h)), p.Rows[:1])
+				row, inside := e.row(m.tile(t), r.Plus(int64(8*h)), p.Rows)
 				kernel.When(k, inside, func() {
-					each(func(n kernel.I64, at func(tile, high int) int) { e.glu(n, row, acc[at(0, h)], acc[at(1, h)]) })
+					each(func(n kernel.I64, at func(tile, high int) int) { e.store(n, row, acc[at(t, h)]) })
 				})
 			}
-		case work.QKV:
-			m.finishHeads(e, r, acc, each)
-		default:
-			for t := range warpTiles {
-				for h := range 2 {
-					row, inside := e.row(m.tile(t), r.Plus(int64(8*h)), p.Rows)
-					kernel.When(k, inside, func() {
-						each(func(n kernel.I64, at func(tile, high int) int) { e.store(n, row, acc[at(t, h)]) })
-					})
-				}
-			}
 		}
-	})
+	}
 }
 
 // finishHeads is the epilogue QKV. Neighbouring rows are four lanes apart.
-func (m gemm) finishHeads(e out, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
+func (m gemm) finishHeads(e out, first int, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
 	p, k := m.p, m.k
 	row := func(t, h int) kernel.I64 { return m.tile(t).Times(16).Add(r).Plus(int64(8 * h)) }
 	if p.QKV.Style == work.Half {
 		for h := range 2 {
-			each(func(n kernel.I64, at func(tile, high int) int) { e.halves(n, row(0, h), acc[at(0, h)], acc[at(1, h)]) })
+			each(func(n kernel.I64, at func(tile, high int) int) {
+				e.halves(n, row(first, h), acc[at(first, h)], acc[at(first+1, h)])
+			})
 		}
 		return
 	}
 	others := make([]kernel.F32, len(acc))
-	for i, v := range acc {
-		others[i] = m.g.Xor(v, 4)
+	for i := first * warpCols * 4; i < (first+2)*warpCols*4; i++ {
+		others[i] = m.g.Xor(acc[i], 4)
 	}
-	for t := range warpTiles {
+	for t := first; t < first+2; t++ {
 		kernel.When(k, m.tile(t).Lt(k.Int(int64(p.Tiles()))), func() {
 			for h := range 2 {
 				each(func(n kernel.I64, at func(tile, high int) int) {

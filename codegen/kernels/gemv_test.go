@@ -292,7 +292,7 @@ func TestGEMM(t *testing.T) {
 			l.Dot, bound = work.BF16, 8e-3
 		}
 		n := []int{1, 70, 131}[i%3]
-		p := work.GEMM{Linear: l, RowWarps: 1 << (i % 4), Block: 64 << (i / 2 % 2)}
+		p := work.GEMM{Linear: l, WarpPairs: 1 + i/3%2, RowWarps: 1 << (i % 4), Block: 64 << (i / 2 % 2)}
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 			continue
