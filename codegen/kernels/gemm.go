@@ -194,7 +194,7 @@ func (m gemm) chunk(w []*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
 // in every eight.
 func (m gemm) finish(acc []kernel.F32) {
 	k, p := m.k, m.p
-	e := out{k, p.Linear}
+	e := out{k: k, p: p.Linear}
 	r := m.lane.Shr(2)
 	each := func(f func(n kernel.I64, at func(tile, high int) int)) {
 		for col := range warpCols {

@@ -24,12 +24,13 @@ type gemv struct {
 	bars       kernel.Ptr[kernel.I64]
 	policy     kernel.Policy
 	masks      [2]kernel.I32
+	gains      [][]kernel.F32 // of this thread's pieces of the one row
 }
 
 func gemvBody(p work.GEMV) kernel.Body {
 	var m gemv
 	return kernel.Body{
-		Start: func(k *kernel.Kernel) { m = newGEMV(k, p); m.start() },
+		Start: func(k *kernel.Kernel) { m = newGEMV(k, p); m.start(); m.gains = m.loadGains() },
 		Prep:  func(*kernel.Kernel) { m.stage() },
 		Main:  func(*kernel.Kernel) { m.item() },
 	}
@@ -213,9 +214,7 @@ func (m gemv) item() {
 	last := turn.Eq(k.Int(int64(m.plan.Turns - 1)))
 	_, more := g.Ahead(1)
 	kernel.When(k, last.Or(more.Not()), func() {
-		g.Sync()
 		m.finish(turn)
-		g.Sync()
 	})
 }
 

@@ -54,35 +54,87 @@ func (m gemv) total(n kernel.I64, tile int, row, col kernel.I64) kernel.F32 {
 func (m gemv) finish(last kernel.I64) {
 	k, g, multi := m.k, m.g, int64(m.p.Multi())
 	cols := int64(m.p.Columns)
-	outputs := 16 * cols
-	kernel.Each(k, g.Thread(), last.Plus(1).Times(multi*outputs), int64(32*m.plan.Warps), func(i kernel.I64) {
+	outputs, threads := 16*cols, int64(32*m.plan.Warps)
+	if int64(m.plan.Turns)*outputs <= threads && cols == 1 {
+		m.finishOne(last)
+		return
+	}
+	g.Sync()
+	kernel.Each(k, g.Thread(), last.Plus(1).Times(multi*outputs), threads, func(i kernel.I64) {
 		n, row, col := i.Over(outputs), i.Modulo(outputs).Over(cols), i.Modulo(cols)
 		turn := n.Over(multi)
 		single := g.Before(last.Sub(turn)).Times(multi).Add(n.Modulo(multi))
-		do := func() {
-			var v []kernel.F32
-			for t := range m.p.Pairs() {
-				v = append(v, m.total(n, t, row, col))
-			}
-			m.output(single, n, row, col, v)
-		}
 		inside := single.Lt(k.Int(int64(m.p.Singles())))
 		if cols > 1 {
 			inside = inside.And(col.Lt(k.Dim("N")))
 		}
-		if multi == 1 && cols == 1 {
-			do()
-			return
-		}
-		kernel.When(k, inside, do)
+		kernel.When(k, inside, func() { m.output(out{k: k, p: m.p.Linear}, single, n, row, col) })
 	})
+	g.Sync()
+}
+
+// finishOne is finish where each thread has one value at most, of one row of x: it fetches
+// what it needs besides the sums while other warps still work.
+func (m gemv) finishOne(last kernel.I64) {
+	k, g := m.k, m.g
+	i := g.Thread()
+	inside := i.Lt(last.Plus(1).Times(16))
+	turn, r := i.Over(16), i.Modulo(16)
+	single := g.Before(last.Sub(turn))
+	e := out{k: k, p: m.p.Linear}
+	e.early = m.fetch(e, single, r, inside)
+	g.Sync()
+	kernel.When(k, inside, func() { m.output(e, single, turn, r, k.Int(0)) })
+	g.Sync()
+}
+
+// fetch loads what the epilogue of row r of a tile or pair needs.
+func (m gemv) fetch(e out, single, r kernel.I64, inside kernel.Bool) *fetched {
+	k, p := m.k, m.p
+	f := &fetched{}
+	switch {
+	case p.Epilogue == work.Add:
+		at, has := e.row(single, r, p.Rows)
+		f.res = kernel.If(k, inside.And(has), k.Floats(1), func() []kernel.F32 {
+			return []kernel.F32{kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at))}
+		}, nil)[0]
+	case p.Epilogue == work.QKV:
+		f.place = kernel.If(k, inside, []kernel.I64{k.Int(0)}, func() []kernel.I64 { return []kernel.I64{e.place(k.Int(0))} }, nil)[0]
+		if p.QKV.Style == work.NoRope {
+			return f
+		}
+		dim := int64(p.QKV.Dim)
+		angle := m.firstRow(single).Add(r).Modulo(dim)
+		if p.QKV.Style == work.Adjacent {
+			angle = angle.Shr(1).Min(k.Int(int64(p.QKV.RotaryDim/2 - 1)))
+		}
+		v := kernel.If(k, inside, k.Floats(2), func() []kernel.F32 {
+			cos, sin := e.angle(k.Int(0), angle)
+			return []kernel.F32{cos, sin}
+		}, nil)
+		f.cos, f.sin = &v[0], &v[1]
+	}
+	return f
+}
+
+// firstRow is the first row of a tile, or of a pair's first.
+func (m gemv) firstRow(single kernel.I64) kernel.I64 {
+	if m.p.Pairs() == 2 && m.p.Epilogue == work.QKV {
+		half := int64(m.p.QKV.Dim / 32)
+		return single.Over(half).Times(2 * half).Add(single.Modulo(half)).Times(16)
+	}
+	return single.Times(16)
 }
 
 // output finishes row r of a single or pair of tiles, the n-th whose sums are here, for row
 // col of x.
-func (m gemv) output(single, n, r, col kernel.I64, v []kernel.F32) {
-	e, p := out{m.k, m.p.Linear}, m.p
-	row := single.Times(16).Add(r)
+func (m gemv) output(e out, single, n, r, col kernel.I64) {
+	p := m.p
+	var v []kernel.F32
+	for t := range p.Pairs() {
+		v = append(v, m.total(n, t, r, col))
+	}
+	row := m.firstRow(single).Add(r)
 	switch {
 	case p.Epilogue == work.GLU:
 		at, inside := e.row(single, r, p.Rows[:1])
@@ -90,9 +142,7 @@ func (m gemv) output(single, n, r, col kernel.I64, v []kernel.F32) {
 	case p.Epilogue == work.QKV && p.QKV.Style == work.Adjacent:
 		e.adjacent(col, row, v[0], m.total(n, 0, r.Xor(1), col))
 	case p.Epilogue == work.QKV && p.QKV.Style == work.Half:
-		half := int64(p.QKV.Dim / 32)
-		tile := single.Over(half).Times(2 * half).Add(single.Modulo(half))
-		e.halves(col, tile.Times(16).Add(r), v[0], v[1])
+		e.halves(col, row, v[0], v[1])
 	case p.Epilogue == work.QKV:
 		e.head(col, row, e.biased(row, v[0]))
 	default:
@@ -103,8 +153,16 @@ func (m gemv) output(single, n, r, col kernel.I64, v []kernel.F32) {
 
 // out is a Linear's epilogue of single values, for GPUs.
 type out struct {
-	k *kernel.Kernel
-	p work.Linear
+	k     *kernel.Kernel
+	p     work.Linear
+	early *fetched // or nil
+}
+
+// fetched is what was loaded before the sums were there.
+type fetched struct {
+	res      kernel.F32
+	cos, sin *kernel.F32
+	place    kernel.I64
 }
 
 // row is the unpadded number of row r of a tile of segments, and whether there is one.
@@ -140,7 +198,11 @@ func (e out) store(n, row kernel.I64, v kernel.F32) {
 	v = e.biased(row, v)
 	at := n.Times(int64(p.R())).Add(row)
 	if p.Epilogue == work.Add {
-		v = v.Add(kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at)))
+		if e.early != nil {
+			v = v.Add(e.early.res)
+		} else {
+			v = v.Add(kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at)))
+		}
 	} else {
 		x := act(p.Act, v.Splat(), k)
 		if p.Softcap > 0 {
@@ -160,6 +222,9 @@ func (e out) glu(n, row kernel.I64, gate, up kernel.F32) {
 
 // angle is cos and sin of rotation i of row n.
 func (e out) angle(n, i kernel.I64) (cos, sin kernel.F32) {
+	if e.early != nil && e.early.cos != nil {
+		return *e.early.cos, *e.early.sin
+	}
 	v := kernel.LoadFloats(kernel.Arg[kernel.F32](e.k, "cs").At(n.Times(int64(e.p.QKV.RotaryDim)).Add(i.Times(2))), 2)
 	return v[0], v[1]
 }
@@ -196,6 +261,14 @@ func (e out) adjacent(n, row kernel.I64, v, other kernel.F32) {
 	e.head(n, row, out[0])
 }
 
+// place is where row n's entry begins among the elements of the cache, of the first head's
+// keys.
+func (e out) place(n kernel.I64) kernel.I64 {
+	q := e.p.QKV
+	at := appendTo{k: e.k, page: q.Page}.row(n)
+	return at.page.Times(work.PageBytes(q.KVHeads, q.Dim, q.Page, q.CacheEnc) / 2).Add(at.token.Times(int64(q.Dim)))
+}
+
 // head stores a value of q, or appends it to the cache.
 func (e out) head(n, row kernel.I64, v kernel.F32) {
 	k, q := e.k, e.p.QKV
@@ -208,12 +281,17 @@ func (e out) head(n, row kernel.I64, v kernel.F32) {
 		kernel.StoreF32(kernel.Arg[kernel.F32](k, "q").At(n.Times(heads).Add(row)), v)
 		return nil
 	}, func() []kernel.Vec {
-		at := appendTo{k: k, page: q.Page}.row(n)
+		var place kernel.I64
+		if e.early != nil {
+			place = e.early.place
+		} else {
+			place = e.place(n)
+		}
 		in := row.Plus(-heads) // of keys, then values: [kv head][token][dim] of the page
 		elems := work.PageBytes(q.KVHeads, q.Dim, q.Page, q.CacheEnc) / 2
 		isV := k.Int(kv).Le(in)
 		in = kernel.Select(isV, in.Plus(-kv), in)
-		i := at.page.Times(elems).Add(in.Over(dim).Times(int64(q.Page)).Add(at.token).Times(dim)).Add(in.Modulo(dim))
+		i := place.Add(in.Over(dim).Times(int64(q.Page) * dim)).Add(in.Modulo(dim))
 		i = kernel.Select(isV, i.Plus(elems/2), i)
 		appendTo{k: k, enc: q.CacheEnc}.store(i, v)
 		return nil

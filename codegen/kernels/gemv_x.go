@@ -61,130 +61,138 @@ func (x xUnit) sum(n, e int) kernel.F32 {
 // piece is the number of columns that a thread stages at once.
 const piece = 8
 
+// stager is how a block's threads share the pieces of a row of x.
+type stager struct {
+	m               gemv
+	threads, pieces int64
+}
+
+func (m gemv) stager() stager {
+	return stager{m, int64(32 * m.plan.Warps), int64(m.p.Cols / piece)}
+}
+
+// turns is the number of pieces of a thread, few that they are known one by one.
+func (s stager) turns() int64 { return (s.pieces + s.threads - 1) / s.threads }
+func (s stager) few() bool    { return s.turns() <= 4 }
+
+// keeps says that a thread keeps its pieces of the one row in registers.
+func (s stager) keeps() bool { return s.few() && s.m.p.Columns == 1 }
+
+// each runs f for each piece of this thread; inside is nil where all threads have one.
+func (s stager) each(f func(turn int, i kernel.I64, inside *kernel.Bool)) {
+	k, g := s.m.k, s.m.g
+	whole := s.pieces / s.threads
+	if s.few() {
+		for t := range whole {
+			f(int(t), g.Thread().Plus(t*s.threads), nil)
+		}
+	} else {
+		kernel.Each(k, k.Int(0), k.Int(whole), 1, func(t kernel.I64) { f(-1, g.Thread().Add(t.Times(s.threads)), nil) })
+	}
+	if whole < s.turns() {
+		i := g.Thread().Plus(whole * s.threads)
+		in := i.Lt(k.Int(s.pieces))
+		f(int(whole), i, &in)
+	}
+}
+
+// load loads a piece, zeros outside.
+func (s stager) load(p kernel.Ptr[kernel.F32], i kernel.I64, inside *kernel.Bool) []kernel.F32 {
+	at := p.At(i.Times(piece))
+	both := func() []kernel.F32 { return append(kernel.LoadFloats(at, 4), kernel.LoadFloats(at.Plus(4), 4)...) }
+	if inside == nil {
+		return both()
+	}
+	return kernel.If(s.m.k, *inside, s.m.k.Floats(piece), both, nil)
+}
+
+// all loads the pieces of a thread that has few, so that all are under way together.
+func (s stager) all(p kernel.Ptr[kernel.F32]) [][]kernel.F32 {
+	var out [][]kernel.F32
+	s.each(func(_ int, i kernel.I64, in *kernel.Bool) { out = append(out, s.load(p, i, in)) })
+	return out
+}
+
+// row is row n of x, the last one of those beyond.
+func (s stager) row(n kernel.I64) kernel.Ptr[kernel.F32] {
+	if s.m.p.Columns > 1 {
+		n = n.Min(s.m.k.Dim("N").Plus(-1))
+	}
+	return kernel.Arg[kernel.F32](s.m.k, "x").At(n.Times(int64(s.m.p.Cols)))
+}
+
+// loadGains loads gains before the launches before have ended.
+func (m gemv) loadGains() [][]kernel.F32 {
+	if s := m.stager(); m.p.Norm != nil && s.keeps() {
+		return s.all(kernel.Arg[kernel.F32](m.k, "g"))
+	}
+	return nil
+}
+
 // stage puts x into shared memory: normed, rounded, and its sums over groups. Rows are
 // staged in pairs, as lanes load their sums: of an odd number the last one twice.
 func (m gemv) stage() {
-	k, g := m.k, m.g
 	if m.wide() {
 		return
 	}
-	threads := int64(32 * m.plan.Warps)
-	pieces := int64(m.p.Cols / piece)
-	rows := k.Int(1)
-	if m.p.Columns > 1 {
-		rows = k.Dim("N").Plus(1).And(k.Int(-2))
-	}
-	x := kernel.Arg[kernel.F32](k, "x")
-	each := func(n kernel.I64, f func(i kernel.I64, inside *kernel.Bool)) {
-		turns := (pieces + threads - 1) / threads
-		do := func(t kernel.I64, last bool) {
-			i := g.Thread().Add(t.Times(threads))
-			if !last {
-				f(i, nil)
-				return
-			}
-			in := i.Lt(k.Int(pieces))
-			f(i, &in)
-		}
-		whole := pieces / threads
-		if whole <= 4 {
-			for t := range whole {
-				do(k.Int(t), false)
-			}
-		} else {
-			kernel.Range(k, 0, whole, 1, nil, func(t kernel.I64, _ []kernel.Vec) []kernel.Vec { do(t, false); return nil })
-		}
-		if turns > whole {
-			do(k.Int(whole), true)
-		}
-	}
-	load := func(n, i kernel.I64, inside *kernel.Bool) []kernel.F32 {
-		if m.p.Columns > 1 {
-			n = n.Min(k.Dim("N").Plus(-1))
-		}
-		at := x.At(n.Times(int64(m.p.Cols)).Add(i.Times(piece)))
-		if inside == nil {
-			return append(kernel.LoadFloats(at, 4), kernel.LoadFloats(at.Plus(4), 4)...)
-		}
-		return kernel.If(k, *inside, k.Floats(piece), func() []kernel.F32 {
-			return append(kernel.LoadFloats(at, 4), kernel.LoadFloats(at.Plus(4), 4)...)
-		}, nil)
-	}
-	if m.p.Norm == nil {
-		m.rows(rows, func(n kernel.I64) {
-			each(n, func(i kernel.I64, in *kernel.Bool) { m.put(n, i, in, load(n, i, in)) })
-		})
-		g.Sync()
+	s := m.stager()
+	if m.p.Norm != nil {
+		m.stageNorm(s)
 		return
 	}
-	m.stageNorm(rows, pieces, each, load)
+	m.rows(func(n kernel.I64) {
+		var have [][]kernel.F32
+		if s.few() {
+			have = s.all(s.row(n))
+		}
+		s.each(func(turn int, i kernel.I64, in *kernel.Bool) {
+			if have != nil {
+				m.put(n, i, in, have[turn])
+				return
+			}
+			m.put(n, i, in, s.load(s.row(n), i, in))
+		})
+	})
+	m.g.Sync()
 }
 
 // rows runs f for each row of x.
-func (m gemv) rows(n kernel.I64, f func(n kernel.I64)) {
+func (m gemv) rows(f func(n kernel.I64)) {
 	if m.p.Columns == 1 {
 		f(m.k.Int(0))
 		return
 	}
-	kernel.Each(m.k, m.k.Int(0), n, 1, f)
+	kernel.Each(m.k, m.k.Int(0), m.k.Dim("N").Plus(1).And(m.k.Int(-2)), 1, f)
 }
 
-// stageNorm finds the squares of all rows first; a single short row stays in registers.
-func (m gemv) stageNorm(rows kernel.I64, pieces int64, each func(n kernel.I64, f func(i kernel.I64, in *kernel.Bool)),
-	load func(n, i kernel.I64, in *kernel.Bool) []kernel.F32) {
-	k, g := m.k, m.g
-	threads := int64(32 * m.plan.Warps)
+// stageNorm finds the squares of all rows first.
+func (m gemv) stageNorm(s stager) {
+	k, g, warps := m.k, m.g, int64(m.plan.Warps)
 	parts := kernel.SharedAt[kernel.F32](k, m.plan.Parts)
-	keep := m.p.Columns == 1 && (pieces+threads-1)/threads <= 3
 	var kept [][]kernel.F32
-	m.rows(rows, func(n kernel.I64) {
-		sum := k.Float(0)
-		square := func(v []kernel.F32) {
-			for _, e := range v {
-				sum = e.FMA(e, sum)
-			}
+	m.rows(func(n kernel.I64) {
+		if s.few() {
+			kept = s.all(s.row(n))
 		}
-		if keep || pieces/threads <= 4 {
-			each(n, func(i kernel.I64, in *kernel.Bool) {
-				v := load(n, i, in)
-				kept = append(kept, v)
-				square(v)
-			})
-		} else {
-			sum = kernel.For(k, g.Thread(), k.Int(pieces), threads, []kernel.F32{sum}, func(i kernel.I64, c []kernel.F32) []kernel.F32 {
-				sum = c[0]
-				square(load(n, i, nil))
-				return []kernel.F32{sum}
-			})[0]
-		}
+		sum := s.squares(n, kept)
 		sum = g.Sum(sum, 32)
-		kernel.When(k, m.lane.Eq(k.Int(0)), func() {
-			kernel.StoreF32(parts.At(n.Times(int64(m.plan.Warps)).Add(m.warp)), sum)
-		})
+		kernel.When(k, m.lane.Eq(k.Int(0)), func() { kernel.StoreF32(parts.At(n.Times(warps).Add(m.warp)), sum) })
 	})
 	g.Sync()
 	gains := kernel.Arg[kernel.F32](k, "g")
-	m.rows(rows, func(n kernel.I64) {
+	m.rows(func(n kernel.I64) {
 		sum := k.Float(0)
-		for w := range int64(m.plan.Warps) {
-			sum = sum.Add(kernel.LoadF32(parts.At(n.Times(int64(m.plan.Warps))).Plus(w)))
+		for w := range warps {
+			sum = sum.Add(kernel.LoadF32(parts.At(n.Times(warps)).Plus(w)))
 		}
 		inv := k.Float(1).Div(sum.Div(k.Float(float32(m.p.Cols))).Add(k.Float(m.p.Norm.Eps)).Sqrt())
-		turn := 0
-		each(n, func(i kernel.I64, in *kernel.Bool) {
-			var v []kernel.F32
-			if keep {
-				v = kept[turn]
-				turn++
+		s.each(func(turn int, i kernel.I64, in *kernel.Bool) {
+			var v, gain []kernel.F32
+			if s.keeps() {
+				v, gain = kept[turn], m.gains[turn]
 			} else {
-				v = load(n, i, in)
+				v, gain = s.load(s.row(n), i, in), s.load(gains, i, in)
 			}
-			at := i
-			if in != nil {
-				at = kernel.Select(*in, i, k.Int(0))
-			}
-			gs := gains.At(at.Times(piece))
-			gain := append(kernel.LoadFloats(gs, 4), kernel.LoadFloats(gs.Plus(4), 4)...)
 			out := make([]kernel.F32, piece)
 			for j := range out {
 				w := gain[j]
@@ -197,6 +205,27 @@ func (m gemv) stageNorm(rows kernel.I64, pieces int64, each func(n kernel.I64, f
 		})
 	})
 	g.Sync()
+}
+
+// squares is the sum of this thread's squares of row n.
+func (s stager) squares(n kernel.I64, kept [][]kernel.F32) kernel.F32 {
+	k := s.m.k
+	add := func(sum kernel.F32, v []kernel.F32) kernel.F32 {
+		for _, e := range v {
+			sum = e.FMA(e, sum)
+		}
+		return sum
+	}
+	if !s.few() {
+		return kernel.For(k, s.m.g.Thread(), k.Int(s.pieces), s.threads, k.Floats(1), func(i kernel.I64, c []kernel.F32) []kernel.F32 {
+			return []kernel.F32{add(c[0], s.load(s.row(n), i, nil))}
+		})[0]
+	}
+	sum := k.Float(0)
+	for _, v := range kept {
+		sum = add(sum, v)
+	}
+	return sum
 }
 
 // put rounds eight neighbours of a row and adds up what was rounded, over the lanes that
