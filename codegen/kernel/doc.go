@@ -15,7 +15,8 @@
 // machine come from X86 or GPU, which record an error on any other.
 //
 // A kernel is a Body over work items: Prep, Main and Last see a Kernel whose Item is
-// their only position. Module.Define makes a CPU entry (a loop over items) or a PTX
+// their only position. On a GPU Start and Early come before the launches before have
+// ended, and fill rings and registers with weights. Module.Define makes a CPU entry (a loop over items) or a PTX
 // entry (a warp an item) of the same body. Driver is the CPU's step loop.
 //
 // Errors accumulate with the position of the kernel author's line; Module.Text
@@ -28,6 +29,7 @@
 // imports llir. It knows machines, no kernel.
 //
 // Reading order: module.go, entry.go, kernel.go, value.go, vec.go, ptr.go, control.go, lanes.go,
-// intrinsics.go, meaning.go, x86.go, gpu.go, driver.go;
+// intrinsics.go, ptx.go, meaning.go, x86.go, gpu.go, gpu_block.go, gpu_memory.go,
+// gpu_tensor.go, gpu_matrix.go, driver.go; meaning_*.go and gpu_meaning.go hold what rows do;
 // trace.go keeps authors' lines; llir.go holds the library's quirks.
 package kernel

@@ -14,7 +14,14 @@
 // eight (linear_bytes.go), tile registers on digits (linear_tiles.go), float32
 // multiply-adds on a panel of dequantised rows (linear_many.go).
 //
-// Arithmetic is float32 with fused multiply-add, or integers as exact. A row's sum runs in
+// On a GPU products run on tensor cores over the frag layout of ir/types/layout (frag.go
+// makes registers of codes): one row of x and few by gemv.go, whose warps' rings in shared
+// memory run ahead over items and over the launches before; many by gemm.go. Both share
+// out, the epilogue of single values. Sums are float32; x, and in gemm.go and with x in
+// global memory the weights too, are rounded to 16 bits. build_gpu.go lists what has a
+// body of its own there.
+//
+// On a CPU, arithmetic is float32 with fused multiply-add, or integers as exact. A row's sum runs in
 // an order that depends on the parameters and the way alone: never on the number of workers
 // or on the other rows. The ways differ in the last bits.
 //

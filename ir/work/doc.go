@@ -13,12 +13,14 @@
 //	Scratch   bytes that each worker needs to itself, 64-byte aligned
 //	Temp      bytes of the Temp operand: memory of the launch, shared by its items
 //
+// and, for a GPU, GridOf says how its items lie over blocks and warps.
+//
 // passes/lower fills the structs, codegen/kernels writes their bodies, passes/plan
 // and the runtime bind operands by the order of Operands.
 //
 // Border: a leaf. It imports ir/types/... and the standard library. No llir, no pointers.
 //
 // Shapes: activations are row-major float32, one row a token. A weight operand is in
-// the lanes layout of ir/types/layout; a vector operand is plain float32. Row maps
+// the lanes layout of ir/types/layout, for GEMV, GEMM and a GPU's Embed in the frag layout; a vector operand is plain float32. Row maps
 // (row_slot and the like) are int32. All operands are 64-byte aligned.
 package work

@@ -1,11 +1,12 @@
-// Package layout says how a weight lies in a CPU's memory, and re-packs it from
-// its file's row-major blocks.
+// Package layout says how a weight lies in memory, and re-packs it from its file's
+// row-major blocks.
 //
 // Border: a leaf. It knows encodings and bytes; it knows no op, no kernel and no
 // device. codegen/kernels reads weights in these layouts, the loader writes them.
 //
-// There are two layouts. Plain is a vector of float32. Lanes is made for one
-// vector register whose lane is a row of the weight:
+// There are three layouts. Plain is a vector of float32. Frag (see Frag) is made for a
+// GPU's tensor cores. Lanes is made for one vector register of a CPU, whose lane is a row
+// of the weight:
 //
 //	tile    16 rows; the last one is padded with zero rows
 //	column  one block of Enc.Block values of each of the 16 rows, in this order:
