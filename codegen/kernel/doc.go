@@ -17,7 +17,7 @@
 // A kernel is a Body over work items: Prep, Main and Last see a Kernel whose Item is
 // their only position. On a GPU Start and Early come before the launches before have
 // ended, and fill rings and registers with weights. Module.Define makes a CPU entry (a loop over items) or a PTX
-// entry (a warp an item) of the same body. Driver is the CPU's step loop.
+// entry (a warp or a block an item) of the same body. Driver is the CPU's step loop.
 //
 // Errors accumulate with the position of the kernel author's line; Module.Text
 // returns them at once.
