@@ -41,6 +41,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return gemvBody(p), true
 	case work.GEMM:
 		return gemmBody(p), true
+	case work.PrefillGPU:
+		return attentionPrefillGPU(p), true
 	case work.DecodeGPU:
 		return attentionDecodeGPU(p), true
 	}

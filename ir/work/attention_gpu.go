@@ -162,6 +162,20 @@ func (p PrefillGPU) Items(d Dims) int64 {
 // Group implements Params.
 func (p PrefillGPU) Group(Dims) int64 { return 0 }
 
+// SharedRow is the bytes of a row of dims two-byte numbers in shared memory: an odd number
+// of 16 bytes.
+func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
+
+// Grid implements Gridded: queries, two tiles of keys and two of values. Up to 128 dims a
+// warp's registers hold the results of 32 queries, else of 16.
+func (p PrefillGPU) Grid() Grid {
+	g := Grid{Warps: 4, PerBlock: 1, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
+	if Padded(p.Dim) > 128 {
+		g.Warps = 8
+	}
+	return g
+}
+
 // Scratch implements Params.
 func (p PrefillGPU) Scratch() int64 { return 0 }
 

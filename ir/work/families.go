@@ -4,7 +4,7 @@ package work
 var families = []Params{
 	Linear{}, Norm{}, RopeTable{}, Rope{}, Embed{}, Gather{}, Slice{}, TakeHeads{}, MergeHeads{},
 	Map{}, Round{}, KVStore{}, Attention{}, PageSelect{}, Reduce{},
-	DecodeGPU{}, GEMV{}, GEMM{},
+	DecodeGPU{}, PrefillGPU{}, GEMV{}, GEMM{},
 }
 
 // Families returns the zero parameters of every kernel family, in table order.

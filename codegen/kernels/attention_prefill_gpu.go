@@ -1,0 +1,435 @@
+package kernels
+
+import (
+	"quire/codegen/kernel"
+	"quire/ir/work"
+)
+
+// attentionPrefillGPU takes a block of rows of one slot, for one kv head: QueryTile queries,
+// a row of the product each (row / group is the token, row mod group the head). Keys and
+// values go through shared memory tile by tile, the next one on its way while one is
+// multiplied (FlashAttention-2, arXiv 2307.08691, section 3.1: queries stay, no partial
+// results between warps). 4 dim operations for each query and token of a tile; tiles that
+// no row sees are skipped.
+//
+//	scores [32 queries][64 tokens] of a warp = queries [32][dim] * keys^T [dim][64]
+//	out    [32 queries][dim]      += weights [32][64] * values [64][dim]
+//
+// A row of shared memory is an odd number of 16 bytes long, so that eight rows that a
+// matrix load reads lie in different banks.
+func attentionPrefillGPU(p work.PrefillGPU) kernel.Body {
+	return kernel.Body{Main: func(k *kernel.Kernel) {
+		g := p.Grid()
+		prefillerGPU{attnGPU: newAttnGPU(k, p.Attention), p: p, warps: g.Warps, mtiles: work.QueryTile / 16 / g.Warps}.item()
+	}}
+}
+
+type prefillerGPU struct {
+	attnGPU
+	p      work.PrefillGPU
+	warps  int
+	mtiles int // of 16 queries of a warp
+}
+
+// Shared memory: queries, two tiles of keys, two of values.
+func (f prefillerGPU) stride() int64 { return work.SharedRow(f.pad) }
+func (f prefillerGPU) tileBytes() int64 {
+	return work.TileGPU * f.stride()
+}
+func (f prefillerGPU) keysAt() int64   { return work.QueryTile * f.stride() }
+func (f prefillerGPU) valuesAt() int64 { return f.keysAt() + 2*f.tileBytes() }
+
+// blockGPU is what an item works on.
+type blockGPU struct {
+	h, slot kernel.I64
+	n, i    kernel.I64 // first row, and its index in its cache
+	rows    kernel.I64
+	tiles   tiles
+}
+
+func (b blockGPU) last() kernel.I64 { return b.i.Add(b.rows).Plus(-1) }
+
+func (f prefillerGPU) item() {
+	k, kv, rows := f.k, int64(f.p.KVHeads), int64(f.p.Rows())
+	// The last rows see most: they start first.
+	all := k.Dim("N").Over(rows).Add(k.Dim("S"))
+	tile := all.Plus(-1).Sub(k.Item().Over(kv))
+	b := blockGPU{h: k.Item().Modulo(kv), slot: f.slot(tile)}
+	at := func(name string, i kernel.I64) kernel.I64 {
+		return kernel.LoadI32(kernel.Arg[kernel.I32](k, name).At(i)).I64()
+	}
+	start, length := at("slot_start", b.slot), at("slot_len", b.slot)
+	next := b.slot.Plus(1)
+	end := kernel.If(k, next.Lt(k.Dim("S")), []kernel.I64{k.Dim("N")}, func() []kernel.I64 { return []kernel.I64{at("slot_start", next)} }, nil)[0]
+	skip := tile.Sub(start.Over(rows)).Sub(b.slot).Times(rows)
+	b.n, b.i = start.Add(skip), length.Add(skip)
+	b.rows = end.Sub(b.n).Min(k.Int(rows))
+	kernel.When(k, k.Int(0).Lt(b.rows), func() {
+		b.tiles = f.tilesOf(b)
+		f.block(b)
+	})
+}
+
+func (f prefillerGPU) tilesOf(b blockGPU) tiles { return f.attnGPU.tiles(b.i, b.last()) }
+
+// slot is the last one whose first tile is not after the given one.
+func (f prefillerGPU) slot(tile kernel.I64) kernel.I64 {
+	k, g := f.k, f.g
+	count := kernel.For(k, g.Lane(), k.Dim("S"), 32, []kernel.I32{k.Int32(0)}, func(s kernel.I64, c []kernel.I32) []kernel.I32 {
+		start := kernel.LoadI32(kernel.Arg[kernel.I32](k, "slot_start").At(s)).I64()
+		in := start.Over(int64(f.p.Rows())).Add(s).Le(tile)
+		return []kernel.I32{c[0].Add(kernel.Select(in, k.Int32(1), k.Int32(0)))}
+	})[0]
+	for lanes := int64(1); lanes <= 16; lanes *= 2 {
+		count = count.Add(g.XorI(count, lanes))
+	}
+	return count.I64().Plus(-1)
+}
+
+// fragments is the state of a warp: out, and each row's maximum and sum.
+type fragments struct {
+	out [][][4]kernel.F32 // [m tile][8 dims]
+	max [][2]kernel.F32   // [m tile] rows r and r + 8
+	sum [][2]kernel.F32
+}
+
+func (f prefillerGPU) start() fragments {
+	var s fragments
+	z := f.k.Float(0)
+	for range f.mtiles {
+		var out [][4]kernel.F32
+		for range f.pad / 8 {
+			out = append(out, [4]kernel.F32{z, z, z, z})
+		}
+		s.out = append(s.out, out)
+		s.max = append(s.max, [2]kernel.F32{f.k.Float(noMax), f.k.Float(noMax)})
+		s.sum = append(s.sum, [2]kernel.F32{z, z})
+	}
+	return s
+}
+
+func (s fragments) flat() []kernel.F32 {
+	var v []kernel.F32
+	for m := range s.out {
+		v = append(append(v, s.max[m][:]...), s.sum[m][:]...)
+		for _, o := range s.out[m] {
+			v = append(v, o[:]...)
+		}
+	}
+	return v
+}
+
+func (s fragments) with(v []kernel.F32) fragments {
+	var n fragments
+	for m := range s.out {
+		n.max = append(n.max, [2]kernel.F32(v[:2]))
+		n.sum = append(n.sum, [2]kernel.F32(v[2:4]))
+		v = v[4:]
+		out := make([][4]kernel.F32, len(s.out[m]))
+		for j := range out {
+			out[j], v = [4]kernel.F32(v[:4]), v[4:]
+		}
+		n.out = append(n.out, out)
+	}
+	return n
+}
+
+func (f prefillerGPU) block(b blockGPU) {
+	k, g := f.k, f.g
+	g.Sync() // the memory may still be read for the item before
+	f.loadQueries(b)
+	c := f.copier()
+	f.copyTile(b, c, k.Int(0))
+	g.Commit()
+	s := f.start()
+	at := f.addresses()
+	index := f.indices(b)
+	v := kernel.For(k, k.Int(0), b.tiles.count, 1, s.flat(), func(t kernel.I64, carried []kernel.F32) []kernel.F32 {
+		s := s.with(carried)
+		g.WaitCopies(0)
+		g.Sync()
+		next := t.Plus(1)
+		kernel.When(k, next.Lt(b.tiles.count), func() { f.copyTile(b, c, next) })
+		g.Commit()
+		stage := t.I32().And(1).Mul(k.Int32(int32(f.tileBytes())))
+		token := b.tiles.token(t)
+		for first := 0; first < work.TileGPU; first += prefillStep {
+			x := f.scores(at, stage, first)
+			f.mask(b, token.Plus(int64(first)), index, x)
+			f.softmax(x, &s)
+			f.accumulate(at, stage, first, x, &s)
+		}
+		return s.flat()
+	})
+	f.finish(b, s.with(v))
+}
+
+// loadQueries rounds the block's queries, times logScale, into shared memory; rows that
+// are not there become zeros.
+func (f prefillerGPU) loadQueries(b blockGPU) {
+	k, g, dim, group := f.k, f.g, int64(f.attnGPU.p.Dim), int64(f.group)
+	pieces := int64(f.pad / 8)
+	q := kernel.Arg[kernel.F32](k, "q").At(b.n.Times(int64(f.p.Heads)).Add(b.h.Times(group)).Times(dim))
+	scale := k.Float(f.logScale())
+	live := b.rows.Times(group)
+	kernel.Each(k, g.Thread(), k.Int(work.QueryTile*pieces), int64(32*f.warps), func(i kernel.I64) {
+		row, at := i.Over(pieces), i.Modulo(pieces).Times(8)
+		from := q.At(row.Over(group).Times(int64(f.p.Heads)).Add(row.Modulo(group)).Times(dim))
+		zeros := make([]kernel.F32, 8)
+		for j := range zeros {
+			zeros[j] = k.Float(0)
+		}
+		x := kernel.If(k, row.Lt(live), zeros, func() []kernel.F32 {
+			if dim%4 == 0 && int(dim) == f.pad {
+				return append(kernel.LoadFloats(from.At(at), 4), kernel.LoadFloats(from.At(at).Plus(4), 4)...)
+			}
+			var v []kernel.F32
+			for j := range int64(8) {
+				v = append(v, inRow(k, from, at.Plus(j), int(dim), f.pad))
+			}
+			return v
+		}, nil)
+		var w []kernel.I32
+		for j := 0; j < 8; j += 2 {
+			w = append(w, g.Pack(f.half, x[j].Mul(scale), x[j+1].Mul(scale)))
+		}
+		kernel.StoreWords(kernel.SharedAt[kernel.U8](k, 0).At(row.Times(f.stride()).Add(at.Times(2))), w)
+	})
+}
+
+// copier is a thread's part of a tile: 16 bytes of a token, then of the tokens that lie the
+// block's width further.
+type copier struct {
+	row    kernel.I32 // first token; beyond the tile where the thread has none
+	at, to kernel.I32 // in the token's entry; in shared memory
+	step   int64      // tokens
+}
+
+func (f prefillerGPU) copier() copier {
+	k, pieces := f.k, int64(f.pad/8)
+	c := copier{step: int64(32*f.warps) / pieces}
+	row, at := f.g.Thread().Over(pieces), f.g.Thread().Modulo(pieces).Times(16)
+	c.at = at.I32()
+	c.to = kernel.Address(kernel.SharedAt[kernel.U8](k, f.keysAt())).Add(row.Times(f.stride()).Add(at).I32())
+	c.row = kernel.Select(row.Lt(k.Int(c.step)), row, k.Int(work.TileGPU)).I32()
+	return c
+}
+
+// copyTile starts the copies of the t-th tile. A token after the block's last is replaced
+// by that: its weight is zero, but what lies there may be anything.
+func (f prefillerGPU) copyTile(b blockGPU, c copier, t kernel.I64) {
+	k := f.k
+	token := b.tiles.token(t)
+	page := physical(k, b.slot, token.Over(int64(f.p.Page)))
+	from := f.head(page, b.h).At(token.Modulo(int64(f.p.Page)).Times(f.row())).At(c.at.I64())
+	last := b.last().Sub(token).I32()
+	to := c.to.Add(t.I32().And(1).Mul(k.Int32(int32(f.tileBytes()))))
+	each := func(source func(first int64) kernel.Ptr[kernel.U8]) {
+		for first := int64(0); first < work.TileGPU; first += c.step {
+			copies := func() {
+				target := to.Add(k.Int32(int32(first * f.stride())))
+				kernel.CopyAsync(f.g, target, source(first))
+				kernel.CopyAsync(f.g, target.Add(k.Int32(int32(2*f.tileBytes()))), source(first).Plus(f.valuesAfter()))
+			}
+			if first+c.step <= work.TileGPU && c.step*int64(f.pad/8) == int64(32*f.warps) {
+				copies()
+			} else {
+				kernel.When(k, c.row.Add(k.Int32(int32(first))).Lt(k.Int32(work.TileGPU)), copies)
+			}
+		}
+	}
+	kernel.If(k, last.Lt(k.Int32(work.TileGPU-1)), nil, func() []kernel.Vec {
+		each(func(first int64) kernel.Ptr[kernel.U8] {
+			row := c.row.Add(k.Int32(int32(first)))
+			return from.At(kernel.Select(last.Lt(row), last, row).I64().Times(f.row()))
+		})
+		return nil
+	}, func() []kernel.Vec {
+		whole := from.At(c.row.I64().Times(f.row()))
+		each(func(first int64) kernel.Ptr[kernel.U8] { return whole.Plus(first * f.row()) })
+		return nil
+	})
+}
+
+// addresses are where a lane points for matrix loads: of the warp's queries, of a tile's
+// keys and of its values.
+type addresses struct{ queries, keys, values kernel.I32 }
+
+func (f prefillerGPU) addresses() addresses {
+	k, g := f.k, f.g
+	l := g.Lane()
+	at := func(base int64, row, piece kernel.I64) kernel.I32 {
+		return kernel.Address(kernel.SharedAt[kernel.U8](k, base)).Add(row.Times(f.stride()).Add(piece.Times(16)).I32())
+	}
+	low := l.And(k.Int(7))
+	return addresses{
+		queries: at(0, g.Warp().Times(int64(16*f.mtiles)).Add(l.And(k.Int(15))), l.Shr(4)),
+		keys:    at(f.keysAt(), low.Add(l.Shr(4).Times(8)), l.Shr(3).And(k.Int(1))),
+		values:  at(f.valuesAt(), low.Add(l.Shr(3).And(k.Int(1)).Times(8)), l.Shr(4)),
+	}
+}
+
+// indices are the cache indices of a lane's rows, for the mask.
+func (f prefillerGPU) indices(b blockGPU) [][2]kernel.I32 {
+	g := f.g
+	var out [][2]kernel.I32
+	for m := range f.mtiles {
+		var two [2]kernel.I32
+		for half := range two {
+			row := g.Warp().Times(int64(16 * f.mtiles)).Add(g.Lane().Shr(2)).Plus(int64(16*m + 8*half))
+			two[half] = b.i.Add(row.Over(int64(f.group))).I32()
+		}
+		out = append(out, two)
+	}
+	return out
+}
+
+// prefillStep is the tokens of a tile that a warp has scores of at once: fewer registers,
+// more turns of the softmax.
+const prefillStep = 32
+
+// scores is queries times keys from the first token on: [m tile][8 tokens].
+func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]kernel.F32 {
+	k, g := f.k, f.g
+	z := k.Float(0)
+	x := make([][][4]kernel.F32, f.mtiles)
+	for m := range x {
+		x[m] = make([][4]kernel.F32, prefillStep/8)
+		for j := range x[m] {
+			x[m][j] = [4]kernel.F32{z, z, z, z}
+		}
+	}
+	keys := at.keys.Add(stage).Add(k.Int32(int32(first) * int32(f.stride())))
+	for d := range f.pad / 16 {
+		q := make([][4]kernel.I32, f.mtiles)
+		for m := range q {
+			q[m] = g.LoadMatrices(at.queries.Add(k.Int32(int32(16*m)*int32(f.stride())+int32(32*d))), false)
+		}
+		for j := 0; j < prefillStep/8; j += 2 {
+			b := g.LoadMatrices(keys.Add(k.Int32(int32(8*j)*int32(f.stride())+int32(32*d))), false)
+			for m := range q {
+				x[m][j] = g.Mma(f.half, q[m], [2]kernel.I32{b[0], b[1]}, x[m][j])
+				x[m][j+1] = g.Mma(f.half, q[m], [2]kernel.I32{b[2], b[3]}, x[m][j+1])
+			}
+		}
+	}
+	return x
+}
+
+// mask puts minus infinity where a row does not see one of the tokens: only where there is
+// such a pair.
+func (f prefillerGPU) mask(b blockGPU, token kernel.I64, index [][2]kernel.I32, x [][][4]kernel.F32) {
+	k := f.k
+	some := b.i.Lt(token.Plus(prefillStep - 1))
+	if f.p.Window > 0 {
+		some = some.Or(token.Lt(b.last().Plus(int64(1 - f.p.Window))))
+	}
+	var flat []kernel.F32
+	for m := range x {
+		for j := range x[m] {
+			for e := range x[m][j] {
+				x[m][j][e] = f.base(x[m][j][e])
+			}
+			flat = append(flat, x[m][j][:]...)
+		}
+	}
+	first := token.I32().Add(f.g.Lane().And(k.Int(3)).Times(2).I32())
+	flat = kernel.If(k, some, flat, func() []kernel.F32 {
+		var out []kernel.F32
+		for m := range x {
+			for j := range x[m] {
+				for e := range x[m][j] {
+					sees := f.sees(first.Add(k.Int32(int32(8*j+e%2))), index[m][e/2])
+					out = append(out, kernel.Select(sees, x[m][j][e], negInf(k)))
+				}
+			}
+		}
+		return out
+	}, nil)
+	for m := range x {
+		for j := range x[m] {
+			x[m][j], flat = [4]kernel.F32(flat[:4]), flat[4:]
+		}
+	}
+}
+
+// softmax turns scores into weights and scales what was summed before.
+func (f prefillerGPU) softmax(x [][][4]kernel.F32, s *fragments) {
+	g := f.g
+	for m := range x {
+		for half := range 2 {
+			top := s.max[m][half]
+			for j := range x[m] {
+				top = g.MaxF(top, g.MaxF(x[m][j][2*half], x[m][j][2*half+1]))
+			}
+			top = g.MaxF(top, g.Xor(top, 1))
+			top = g.MaxF(top, g.Xor(top, 2))
+			alpha := g.Exp2F(s.max[m][half].Sub(top))
+			s.max[m][half] = top
+			sum := s.sum[m][half].Mul(alpha)
+			for j := range x[m] {
+				for e := 2 * half; e < 2*half+2; e++ {
+					x[m][j][e] = g.Exp2F(x[m][j][e].Sub(top))
+					sum = sum.Add(x[m][j][e])
+				}
+			}
+			s.sum[m][half] = sum
+			for j := range s.out[m] {
+				for e := 2 * half; e < 2*half+2; e++ {
+					s.out[m][j][e] = s.out[m][j][e].Mul(alpha)
+				}
+			}
+		}
+	}
+}
+
+// accumulate adds weights times values.
+func (f prefillerGPU) accumulate(at addresses, stage kernel.I32, first int, x [][][4]kernel.F32, s *fragments) {
+	k, g := f.k, f.g
+	vals := at.values.Add(stage).Add(k.Int32(int32(first) * int32(f.stride())))
+	for t := range prefillStep / 16 {
+		w := make([][4]kernel.I32, f.mtiles)
+		for m := range w {
+			a, b := x[m][2*t], x[m][2*t+1]
+			w[m] = [4]kernel.I32{g.Pack(f.half, a[0], a[1]), g.Pack(f.half, a[2], a[3]), g.Pack(f.half, b[0], b[1]), g.Pack(f.half, b[2], b[3])}
+		}
+		for d := 0; d < f.pad/8; d += 2 {
+			b := g.LoadMatrices(vals.Add(k.Int32(int32(16*t)*int32(f.stride())+int32(16*d))), true)
+			for m := range w {
+				s.out[m][d] = g.Mma(f.half, w[m], [2]kernel.I32{b[0], b[1]}, s.out[m][d])
+				s.out[m][d+1] = g.Mma(f.half, w[m], [2]kernel.I32{b[2], b[3]}, s.out[m][d+1])
+			}
+		}
+	}
+}
+
+// finish divides by the sums and writes the rows.
+func (f prefillerGPU) finish(b blockGPU, s fragments) {
+	k, g, dim, group := f.k, f.g, int64(f.attnGPU.p.Dim), int64(f.group)
+	o := kernel.Arg[kernel.F32](k, "o").At(b.n.Times(int64(f.p.Heads)).Add(b.h.Times(group)).Times(dim))
+	live := b.rows.Times(group)
+	quad := g.Lane().And(k.Int(3)).Times(2)
+	for m := range s.out {
+		for half := range 2 {
+			sum := s.sum[m][half]
+			sum = sum.Add(g.Xor(sum, 1))
+			sum = sum.Add(g.Xor(sum, 2))
+			inv := k.Float(1).Div(sum)
+			row := g.Warp().Times(int64(16 * f.mtiles)).Add(g.Lane().Shr(2)).Plus(int64(16*m + 8*half))
+			kernel.When(k, row.Lt(live), func() {
+				to := o.At(row.Over(group).Times(int64(f.p.Heads)).Add(row.Modulo(group)).Times(dim).Add(quad))
+				for j := range s.out[m] {
+					v := []kernel.F32{s.out[m][j][2*half].Mul(inv), s.out[m][j][2*half+1].Mul(inv)}
+					at := to.Plus(int64(8 * j))
+					if dim%2 == 0 && int64(8*j+8) <= dim {
+						kernel.StoreFloats(at, v)
+						continue
+					}
+					for e := range v {
+						kernel.When(k, quad.Plus(int64(8*j+e)).Lt(k.Int(dim)), func() { kernel.StoreF32(at.Plus(int64(e)), v[e]) })
+					}
+				}
+			})
+		}
+	}
+}
