@@ -31,6 +31,10 @@ func SharedAt[T Elem](k *Kernel, offset int64) Ptr[T] {
 // Thread is the thread of the block.
 func (g GPU) Thread() I64 { return g.sreg("thread") }
 
+// ThreadAgain is Thread, read where it stands: what is computed from it is not taken out of
+// loops, where it would hold registers all the while.
+func (g GPU) ThreadAgain() I64 { return g.sreg("thread.again") }
+
 // Sync waits for all threads of the block; what they wrote before is seen after.
 func (g GPU) Sync() { g.k.call("sync", types.Void) }
 

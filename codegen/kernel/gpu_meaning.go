@@ -123,7 +123,7 @@ func loadMatrices(trans bool) Meaning {
 			for r := range 8 {
 				var row [16]byte
 				lane := 8*i + r
-				c.Load(lane, Shared, uint64(uint32(c.In[0][lane])), row[:])
+				c.Load(lane, Shared, uint64(uint32(c.In[0][lane]+c.In[1][lane])), row[:])
 				for j := range 8 {
 					m[r][j] = binary.LittleEndian.Uint16(row[2*j:])
 				}

@@ -90,12 +90,17 @@ func Address[T Elem](p Ptr[T]) I32 {
 // 8i+7 give the addresses of matrix i's rows of 16 bytes; word i is a lane's piece of it, row
 // lane/4, columns 2(lane mod 4) and the next; of its transpose if so asked (ldmatrix.x4).
 func (g GPU) LoadMatrices(at I32, transposed bool) [4]I32 {
+	return g.LoadMatricesAt(at, 0, transposed)
+}
+
+// LoadMatricesAt adds a constant to the addresses, which then costs no register.
+func (g GPU) LoadMatricesAt(at I32, offset int64, transposed bool) [4]I32 {
 	k := g.k
 	name := "ldmatrix"
 	if transposed {
 		name = "ldmatrix.trans"
 	}
-	r := k.call(name, types.NewStruct(types.I32, types.I32, types.I32, types.I32), at.v)
+	r := k.call(name, types.NewStruct(types.I32, types.I32, types.I32, types.I32), at.v, intLit(types.I32, offset))
 	var out [4]I32
 	for i := range out {
 		out[i] = I32{k, k.b.NewExtractValue(r, uint64(i))}

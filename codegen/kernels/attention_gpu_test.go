@@ -50,3 +50,14 @@ func TestDecodeGPU(t *testing.T) {
 		{{63, 1}, {0, 1}, {64, 1}, {500, 1}},
 	})
 }
+
+func TestPrefillGPU(t *testing.T) {
+	testAttentionGPU(t, func(p work.Attention) work.Params {
+		p.Phase = work.Prefill
+		return work.PrefillGPU{Attention: p}
+	}, [][]slotRows{
+		{{0, 1}},
+		{{0, 75}},
+		{{130, 20}, {0, 1}, {64, 33}, {5, 1}},
+	})
+}

@@ -75,7 +75,7 @@ func (f prefillerGPU) tilesOf(b blockGPU) tiles { return f.attnGPU.tiles(b.i, b.
 // slot is the last one whose first tile is not after the given one.
 func (f prefillerGPU) slot(tile kernel.I64) kernel.I64 {
 	k, g := f.k, f.g
-	count := kernel.For(k, g.Lane(), k.Dim("S"), 32, []kernel.I32{k.Int32(0)}, func(s kernel.I64, c []kernel.I32) []kernel.I32 {
+	count := kernel.For(k, f.lane(), k.Dim("S"), 32, []kernel.I32{k.Int32(0)}, func(s kernel.I64, c []kernel.I32) []kernel.I32 {
 		start := kernel.LoadI32(kernel.Arg[kernel.I32](k, "slot_start").At(s)).I64()
 		in := start.Over(int64(f.p.Rows())).Add(s).Le(tile)
 		return []kernel.I32{c[0].Add(kernel.Select(in, k.Int32(1), k.Int32(0)))}
@@ -138,24 +138,22 @@ func (f prefillerGPU) block(b blockGPU) {
 	k, g := f.k, f.g
 	g.Sync() // the memory may still be read for the item before
 	f.loadQueries(b)
-	c := f.copier()
-	f.copyTile(b, c, k.Int(0))
+	f.copyTile(b, k.Int(0))
 	g.Commit()
 	s := f.start()
 	at := f.addresses()
-	index := f.indices(b)
 	v := kernel.For(k, k.Int(0), b.tiles.count, 1, s.flat(), func(t kernel.I64, carried []kernel.F32) []kernel.F32 {
 		s := s.with(carried)
 		g.WaitCopies(0)
 		g.Sync()
 		next := t.Plus(1)
-		kernel.When(k, next.Lt(b.tiles.count), func() { f.copyTile(b, c, next) })
+		kernel.When(k, next.Lt(b.tiles.count), func() { f.copyTile(b, next) })
 		g.Commit()
 		stage := t.I32().And(1).Mul(k.Int32(int32(f.tileBytes())))
 		token := b.tiles.token(t)
 		for first := 0; first < work.TileGPU; first += prefillStep {
 			x := f.scores(at, stage, first)
-			f.mask(b, token.Plus(int64(first)), index, x)
+			f.mask(b, token.Plus(int64(first)), x)
 			f.softmax(x, &s)
 			f.accumulate(at, stage, first, x, &s)
 		}
@@ -172,7 +170,7 @@ func (f prefillerGPU) loadQueries(b blockGPU) {
 	q := kernel.Arg[kernel.F32](k, "q").At(b.n.Times(int64(f.p.Heads)).Add(b.h.Times(group)).Times(dim))
 	scale := k.Float(f.logScale())
 	live := b.rows.Times(group)
-	kernel.Each(k, g.Thread(), k.Int(work.QueryTile*pieces), int64(32*f.warps), func(i kernel.I64) {
+	kernel.Each(k, g.ThreadAgain(), k.Int(work.QueryTile*pieces), int64(32*f.warps), func(i kernel.I64) {
 		row, at := i.Over(pieces), i.Modulo(pieces).Times(8)
 		from := q.At(row.Over(group).Times(int64(f.p.Heads)).Add(row.Modulo(group)).Times(dim))
 		zeros := make([]kernel.F32, 8)
@@ -197,6 +195,10 @@ func (f prefillerGPU) loadQueries(b blockGPU) {
 	})
 }
 
+// lane and warp are read anew wherever they are needed: registers are short.
+func (f prefillerGPU) lane() kernel.I64 { return f.g.ThreadAgain().And(f.k.Int(31)) }
+func (f prefillerGPU) warp() kernel.I64 { return f.g.ThreadAgain().Shr(5) }
+
 // copier is a thread's part of a tile: 16 bytes of a token, then of the tokens that lie the
 // block's width further.
 type copier struct {
@@ -208,7 +210,8 @@ type copier struct {
 func (f prefillerGPU) copier() copier {
 	k, pieces := f.k, int64(f.pad/8)
 	c := copier{step: int64(32*f.warps) / pieces}
-	row, at := f.g.Thread().Over(pieces), f.g.Thread().Modulo(pieces).Times(16)
+	t := f.g.ThreadAgain()
+	row, at := t.Over(pieces), t.Modulo(pieces).Times(16)
 	c.at = at.I32()
 	c.to = kernel.Address(kernel.SharedAt[kernel.U8](k, f.keysAt())).Add(row.Times(f.stride()).Add(at).I32())
 	c.row = kernel.Select(row.Lt(k.Int(c.step)), row, k.Int(work.TileGPU)).I32()
@@ -217,8 +220,8 @@ func (f prefillerGPU) copier() copier {
 
 // copyTile starts the copies of the t-th tile. A token after the block's last is replaced
 // by that: its weight is zero, but what lies there may be anything.
-func (f prefillerGPU) copyTile(b blockGPU, c copier, t kernel.I64) {
-	k := f.k
+func (f prefillerGPU) copyTile(b blockGPU, t kernel.I64) {
+	k, c := f.k, f.copier()
 	token := b.tiles.token(t)
 	page := physical(k, b.slot, token.Over(int64(f.p.Page)))
 	from := f.head(page, b.h).At(token.Modulo(int64(f.p.Page)).Times(f.row())).At(c.at.I64())
@@ -256,14 +259,13 @@ func (f prefillerGPU) copyTile(b blockGPU, c copier, t kernel.I64) {
 type addresses struct{ queries, keys, values kernel.I32 }
 
 func (f prefillerGPU) addresses() addresses {
-	k, g := f.k, f.g
-	l := g.Lane()
+	k, l := f.k, f.lane()
 	at := func(base int64, row, piece kernel.I64) kernel.I32 {
 		return kernel.Address(kernel.SharedAt[kernel.U8](k, base)).Add(row.Times(f.stride()).Add(piece.Times(16)).I32())
 	}
 	low := l.And(k.Int(7))
 	return addresses{
-		queries: at(0, g.Warp().Times(int64(16*f.mtiles)).Add(l.And(k.Int(15))), l.Shr(4)),
+		queries: at(0, f.warp().Times(int64(16*f.mtiles)).Add(l.And(k.Int(15))), l.Shr(4)),
 		keys:    at(f.keysAt(), low.Add(l.Shr(4).Times(8)), l.Shr(3).And(k.Int(1))),
 		values:  at(f.valuesAt(), low.Add(l.Shr(3).And(k.Int(1)).Times(8)), l.Shr(4)),
 	}
@@ -271,12 +273,12 @@ func (f prefillerGPU) addresses() addresses {
 
 // indices are the cache indices of a lane's rows, for the mask.
 func (f prefillerGPU) indices(b blockGPU) [][2]kernel.I32 {
-	g := f.g
+	at := f.warp().Times(int64(16 * f.mtiles)).Add(f.lane().Shr(2))
 	var out [][2]kernel.I32
 	for m := range f.mtiles {
 		var two [2]kernel.I32
 		for half := range two {
-			row := g.Warp().Times(int64(16 * f.mtiles)).Add(g.Lane().Shr(2)).Plus(int64(16*m + 8*half))
+			row := at.Plus(int64(16*m + 8*half))
 			two[half] = b.i.Add(row.Over(int64(f.group))).I32()
 		}
 		out = append(out, two)
@@ -299,14 +301,14 @@ func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]k
 			x[m][j] = [4]kernel.F32{z, z, z, z}
 		}
 	}
-	keys := at.keys.Add(stage).Add(k.Int32(int32(first) * int32(f.stride())))
+	keys := at.keys.Add(stage)
 	for d := range f.pad / 16 {
 		q := make([][4]kernel.I32, f.mtiles)
 		for m := range q {
-			q[m] = g.LoadMatrices(at.queries.Add(k.Int32(int32(16*m)*int32(f.stride())+int32(32*d))), false)
+			q[m] = g.LoadMatricesAt(at.queries, int64(16*m)*f.stride()+int64(32*d), false)
 		}
 		for j := 0; j < prefillStep/8; j += 2 {
-			b := g.LoadMatrices(keys.Add(k.Int32(int32(8*j)*int32(f.stride())+int32(32*d))), false)
+			b := g.LoadMatricesAt(keys, int64(first+8*j)*f.stride()+int64(32*d), false)
 			for m := range q {
 				x[m][j] = g.Mma(f.half, q[m], [2]kernel.I32{b[0], b[1]}, x[m][j])
 				x[m][j+1] = g.Mma(f.half, q[m], [2]kernel.I32{b[2], b[3]}, x[m][j+1])
@@ -318,7 +320,7 @@ func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]k
 
 // mask puts minus infinity where a row does not see one of the tokens: only where there is
 // such a pair.
-func (f prefillerGPU) mask(b blockGPU, token kernel.I64, index [][2]kernel.I32, x [][][4]kernel.F32) {
+func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 	k := f.k
 	some := b.i.Lt(token.Plus(prefillStep - 1))
 	if f.p.Window > 0 {
@@ -333,9 +335,10 @@ func (f prefillerGPU) mask(b blockGPU, token kernel.I64, index [][2]kernel.I32, 
 			flat = append(flat, x[m][j][:]...)
 		}
 	}
-	first := token.I32().Add(f.g.Lane().And(k.Int(3)).Times(2).I32())
 	flat = kernel.If(k, some, flat, func() []kernel.F32 {
 		var out []kernel.F32
+		index := f.indices(b)
+		first := token.I32().Add(f.lane().And(k.Int(3)).Times(2).I32())
 		for m := range x {
 			for j := range x[m] {
 				for e := range x[m][j] {
@@ -385,8 +388,8 @@ func (f prefillerGPU) softmax(x [][][4]kernel.F32, s *fragments) {
 
 // accumulate adds weights times values.
 func (f prefillerGPU) accumulate(at addresses, stage kernel.I32, first int, x [][][4]kernel.F32, s *fragments) {
-	k, g := f.k, f.g
-	vals := at.values.Add(stage).Add(k.Int32(int32(first) * int32(f.stride())))
+	g := f.g
+	vals := at.values.Add(stage)
 	for t := range prefillStep / 16 {
 		w := make([][4]kernel.I32, f.mtiles)
 		for m := range w {
@@ -394,7 +397,7 @@ func (f prefillerGPU) accumulate(at addresses, stage kernel.I32, first int, x []
 			w[m] = [4]kernel.I32{g.Pack(f.half, a[0], a[1]), g.Pack(f.half, a[2], a[3]), g.Pack(f.half, b[0], b[1]), g.Pack(f.half, b[2], b[3])}
 		}
 		for d := 0; d < f.pad/8; d += 2 {
-			b := g.LoadMatrices(vals.Add(k.Int32(int32(16*t)*int32(f.stride())+int32(16*d))), true)
+			b := g.LoadMatricesAt(vals, int64(first+16*t)*f.stride()+int64(16*d), true)
 			for m := range w {
 				s.out[m][d] = g.Mma(f.half, w[m], [2]kernel.I32{b[0], b[1]}, s.out[m][d])
 				s.out[m][d+1] = g.Mma(f.half, w[m], [2]kernel.I32{b[2], b[3]}, s.out[m][d+1])
@@ -408,14 +411,15 @@ func (f prefillerGPU) finish(b blockGPU, s fragments) {
 	k, g, dim, group := f.k, f.g, int64(f.attnGPU.p.Dim), int64(f.group)
 	o := kernel.Arg[kernel.F32](k, "o").At(b.n.Times(int64(f.p.Heads)).Add(b.h.Times(group)).Times(dim))
 	live := b.rows.Times(group)
-	quad := g.Lane().And(k.Int(3)).Times(2)
+	lane, warp := f.lane(), f.warp()
+	quad := lane.And(k.Int(3)).Times(2)
 	for m := range s.out {
 		for half := range 2 {
 			sum := s.sum[m][half]
 			sum = sum.Add(g.Xor(sum, 1))
 			sum = sum.Add(g.Xor(sum, 2))
 			inv := k.Float(1).Div(sum)
-			row := g.Warp().Times(int64(16 * f.mtiles)).Add(g.Lane().Shr(2)).Plus(int64(16*m + 8*half))
+			row := warp.Times(int64(16 * f.mtiles)).Add(lane.Shr(2)).Plus(int64(16*m + 8*half))
 			kernel.When(k, row.Lt(live), func() {
 				to := o.At(row.Over(group).Times(int64(f.p.Heads)).Add(row.Modulo(group)).Times(dim).Add(quad))
 				for j := range s.out[m] {

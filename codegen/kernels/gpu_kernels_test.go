@@ -39,6 +39,10 @@ var gpuKernels = append([]gpuKernel{
 	{"gemv_q4_0", work.Linear{Enc: layout.Q4_0, Rows: []int{1536, 1536}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.GLU, Act: work.SiLU}, []string{"ld.global", "fma.rn.f32"}},
 	{"decode_f16", decodeGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "atom.global.gpu.inc.u32"}},
 	{"decode_bf16", decodeGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
+	{"prefill_f16", prefillGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "ldmatrix", "cp.async.cg"}},
+	{"prefill_bf16", prefillGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
+	{"prefill_64", prefillGPU(64, layout.F16, 0), []string{"ldmatrix"}},
+	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 }, products()...)
 
@@ -102,4 +106,10 @@ func llama8B(enc layout.Enc, dot work.Dot) map[string]work.Linear {
 func decodeGPU(dim int, enc layout.Enc, cap float32) work.DecodeGPU {
 	return work.DecodeGPU{Blocks: 512, Attention: work.Attention{Phase: work.Decode, Heads: 32, KVHeads: 8, Dim: dim, Scale: 0.1,
 		Window: 4096, Sink: 64, Softcap: cap, CacheEnc: enc, Page: 64, Split: 128}}
+}
+
+func prefillGPU(dim int, enc layout.Enc, cap float32) work.PrefillGPU {
+	a := decodeGPU(dim, enc, cap).Attention
+	a.Phase, a.Split = work.Prefill, 0
+	return work.PrefillGPU{Attention: a}
 }

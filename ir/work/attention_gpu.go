@@ -166,11 +166,11 @@ func (p PrefillGPU) Group(Dims) int64 { return 0 }
 // of 16 bytes.
 func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
 
-// Grid implements Gridded: queries, two tiles of keys and two of values. Up to 128 dims a
+// Grid implements Gridded: queries, two tiles of keys and two of values. Up to 96 dims a
 // warp's registers hold the results of 32 queries, else of 16.
 func (p PrefillGPU) Grid() Grid {
 	g := Grid{Warps: 4, PerBlock: 1, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
-	if Padded(p.Dim) > 128 {
+	if Padded(p.Dim) > 96 {
 		g.Warps = 8
 	}
 	return g
