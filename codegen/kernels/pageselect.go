@@ -117,10 +117,14 @@ func (s selector) split(r selected) {
 	}
 }
 
-// batch is the number of queries whose sums stay in registers.
-const batch = 4
+// batch is the number of queries whose sums stay in registers; pagesAhead the pages between the
+// one that is read and the one that is asked for.
+const (
+	batch      = 4
+	pagesAhead = 2
+)
 
-// page scores one page: its best summary. While it reads it asks for the next.
+// page scores one page: its best summary. While it reads it asks for a later one.
 func (s selector) page(r selected, gh, page, to kernel.I64) {
 	k, p := s.k, s.p
 	a := appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, summary: p.Summary, enc: p.CacheEnc}
@@ -129,7 +133,7 @@ func (s selector) page(r selected, gh, page, to kernel.I64) {
 		i := a.summaryAt(place{physical(k, r.slot, page), k.Int(0)}, r.h)
 		return kernel.Arg[kernel.U8](k, "cache").At(i.Times(size))
 	}
-	here, next := at(page), at(page.Plus(1).Min(to.Plus(-1)))
+	here, next := at(page), at(page.Plus(pagesAhead).Min(to.Plus(-1)))
 	each := 2 * int64(s.pad) * size // bytes of a summary
 	for g := 0; g < s.group; g += batch {
 		n := min(batch, s.group-g)
