@@ -7,8 +7,8 @@ import (
 )
 
 // cost is what a part must move and compute, from its body alone: the operands it
-// reads once and writes once, the rows it takes of a table, all C cached tokens (an
-// upper bound under a window), the products it sums.
+// reads once and writes once, the rows it takes of a table, the products it sums. What it
+// reads of a cache depends on the lengths of sequences: see work.Reader.
 type cost struct{ bytes, flops types.Dim }
 
 func costOf(m *ir.Module, p *ir.Part) cost {
@@ -64,8 +64,6 @@ func readBytes(m *ir.Module, v *ir.Value, i int, a *ir.Value) types.Dim {
 		return size(a.Type.With(v.Type.Shape...))
 	case v.Op == ir.OpGather && i == 0:
 		return size(v.Type)
-	case a.Type.Kind == types.Cache && v.Op == ir.OpAttention:
-		return types.Sym("C").Mul(v.Args[2].Type.Shape[1]).Mul(perToken(m.Cache(a.Type.Cache)))
 	case a.Type.IsTensor():
 		return size(a.Type)
 	}
@@ -81,8 +79,6 @@ func flops(v *ir.Value) types.Dim {
 	switch v.Op {
 	case ir.OpMatMul:
 		return v.Type.Shape.Size().Mul(v.Args[1].Type.Last()).MulInt(2)
-	case ir.OpAttention:
-		return v.Type.Shape.Size().Mul(types.Sym("C")).MulInt(4)
 	}
 	return types.Dim{}
 }

@@ -198,7 +198,7 @@ func (m *Model) Step(b *device.Batch) (device.Output, error) {
 	}
 	s.point(m)
 	s.start(m)
-	m.run(s)
+	m.run(s, b)
 	return m.output(s, b)
 }
 

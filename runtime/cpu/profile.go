@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"quire/ir/types"
+	"quire/ir/work"
 	"quire/runtime/device"
 	"quire/runtime/program"
 )
@@ -29,6 +30,19 @@ func (p *profile) parse(l *program.Launch) (err error) {
 	return err
 }
 
+// read adds what the launch reads of a cache for each slot.
+func (p *profile) read(k work.Params, b *device.Batch) {
+	r, ok := k.(work.Reader)
+	if !ok {
+		return
+	}
+	for i, before := range b.SlotLen {
+		bytes, flops := r.Read(int64(before), int64(b.SlotNew[i]))
+		p.sumBytes += float64(bytes)
+		p.sumFlops += float64(flops)
+	}
+}
+
 // clock relates the processor's time stamps, which workers write, to seconds.
 type clock struct {
 	ticks int64
@@ -43,7 +57,7 @@ func (c clock) seconds(ticks int64) float64 {
 }
 
 // run executes a step that is ready.
-func (m *Model) run(s *bound) {
+func (m *Model) run(s *bound, batch *device.Batch) {
 	ctx := uintptr(s.mem.base())
 	if !m.profiling {
 		m.pool.run(ctx)
@@ -73,6 +87,7 @@ func (m *Model) run(s *bound) {
 		flops, _ := l.profile.flops.Eval(m.bindings)
 		l.profile.sumBytes += float64(bytes)
 		l.profile.sumFlops += float64(flops)
+		l.profile.read(l.params, batch)
 	}
 	m.clock.ticks += last - first
 	m.clock.wall += wall

@@ -83,7 +83,7 @@ type Launch struct {
 	// only some: it may be left out if none of them is wanted. Empty: always run.
 	For []int
 	// Bytes and Flops are texts of types.Dim: what the launch must read and
-	// compute, from the IR.
+	// compute, from the IR, but for what a work.Reader says of a cache.
 	Bytes, Flops string
 }
 
