@@ -6,10 +6,10 @@ import (
 
 // multiplyChunk adds the products of chunk c of units, one of each tile, with cols times
 // eight rows of x. Codes become 16-bit numbers first: code minus zero is exact, the product
-// with the scale is rounded once. at gives the lane's first column of the chunk in its row
-// of the col-th eight. Sums lie by tile, eight of rows, register of the product. Paced, loads of x do
+// with the scale is rounded once. x gives words of the lane's row of the col-th eight, from
+// a column on. Sums lie by tile, eight of rows, register of the product. Paced, loads of x do
 // not overtake the products before them, which takes fewer registers.
-func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int) kernel.Ptr[kernel.U8], sums []kernel.F32, paced bool) {
+func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, x func(col, from, words int) []kernel.I32, sums []kernel.F32, paced bool) {
 	g, f := w[0].g, w[0].f
 	per := f.Span / 16
 	scales := make([]map[int][2]pairScale, len(w))
@@ -32,15 +32,14 @@ func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, at func(col int
 			}
 		}
 		for col := range cols {
-			x := at(col)
 			var b []kernel.I32
 			for i := range together {
-				in := (j+i)/per*2*f.Span + (j+i)%per*8 // bytes: a lane's columns are neighbours
+				from := (j+i)/per*f.Span + (j+i)%per*4 // a lane's columns are neighbours
 				if per > 1 && together == 2 {
-					b = kernel.LoadWords(x.Plus(int64(in)), 4)
+					b = x(col, from, 4)
 					break
 				}
-				b = append(b, kernel.LoadWords(x.Plus(int64(in)), 2)...)
+				b = append(b, x(col, from, 2)...)
 			}
 			for t := range a {
 				sum := sums[(t*cols+col)*4:][:4]

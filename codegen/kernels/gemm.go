@@ -38,7 +38,7 @@ func newGEMM(k *kernel.Kernel, p work.GEMM) gemm {
 	m.q = m.lane.And(k.Int(3))
 	m.rows, m.cols = g.Warp().Modulo(int64(p.RowWarps)), g.Warp().Over(int64(p.RowWarps))
 	item := k.Item()
-	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows).Times(int64(p.WarpPairs))
+	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows).Times(int64(p.WarpPairs()))
 	m.first = item.Over(p.RowBlocks()).Times(int64(p.Block))
 	return m
 }
@@ -47,7 +47,7 @@ func newGEMM(k *kernel.Kernel, p work.GEMM) gemm {
 const warpCols = 8
 
 // tiles is the number of tiles of a warp.
-func (m gemm) tiles() int { return 2 * m.p.WarpPairs }
+func (m gemm) tiles() int { return 2 * m.p.WarpPairs() }
 
 func (m gemm) item() {
 	k, g := m.k, m.g
@@ -187,7 +187,9 @@ func (m gemm) chunk(w []*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
 	k, f := m.k, m.f
 	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
 	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
-	multiplyChunk(m.half, w, c, warpCols, func(col int) kernel.Ptr[kernel.U8] { return row.Plus(int64(8*col) * m.p.Stride()) }, acc, false)
+	multiplyChunk(m.half, w, c, warpCols, func(col, from, words int) []kernel.I32 {
+		return kernel.LoadWords(row.Plus(int64(8*col)*m.p.Stride()+int64(2*from)), words)
+	}, acc, false)
 }
 
 // finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours

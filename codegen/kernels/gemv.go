@@ -72,7 +72,7 @@ func (m gemv) start() {
 func (m gemv) tiles() int { return m.p.Pairs() * m.p.Multi() }
 
 // wide says that x is read from global memory.
-func (m gemv) wide() bool { return m.p.Tokens == work.Many }
+func (m gemv) wide() bool { return !m.plan.Staged }
 
 // sources is where an item's tiles begin, in pieces of 16 bytes.
 func (m gemv) sources(item kernel.I64) []kernel.I32 {

@@ -292,7 +292,7 @@ func TestGEMM(t *testing.T) {
 			l.Dot, bound = work.BF16, 8e-3
 		}
 		n := []int{1, 70, 131}[i%3]
-		p := work.GEMM{Linear: l, WarpPairs: 1 + i/3%2, RowWarps: 1 << (i % 4), Block: 64 << (i / 2 % 2)}
+		p := work.GEMM{Linear: l, Double: i/3%2 == 1, RowWarps: 1 << (i % 4), Block: 64 << (i / 2 % 2)}
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 			continue
@@ -317,6 +317,13 @@ func TestWideGEMV(t *testing.T) {
 		}
 		n := []int{5, 14, 32, 61}[i%4]
 		p := work.GEMV{Linear: l, Columns: 8 << (i % 4)}
+		if i%8 == 1 { // floats, too many for shared memory
+			p.Tokens, p.Columns, p.Cols, p.Rows = work.One, 8, 10752, l.Rows[:1]
+			if p.Epilogue != work.Store && p.Epilogue != work.Add {
+				continue
+			}
+			l, n = p.Linear, 5
+		}
 		if p.Pairs() == 2 {
 			p.Columns = min(p.Columns, 32)
 			n = min(n, p.Columns)
@@ -326,7 +333,11 @@ func TestWideGEMV(t *testing.T) {
 			continue
 		}
 		c := newFewRows(t, p, l, n)
-		c.codes()
+		if l.Tokens == work.Many {
+			c.codes()
+		} else if p.Plan().Staged {
+			t.Errorf("%s: x is in shared memory, want it not to fit", p.Key())
+		}
 		c.check(t, gpus(t)[i%2], 1+i%3, bound)
 	}
 }

@@ -74,7 +74,7 @@ func products() []gpuKernel {
 			l.Norm, l.Tokens = nil, work.Many
 			if name == "glu" || all && (name == "down" || name == "qkv") {
 				add("wide16", name, work.GEMV{Linear: l, Columns: 16})
-				add("gemm", name, work.GEMM{Linear: l, WarpPairs: 1, RowWarps: 4, Block: 128})
+				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
 			}
 			if all && name == "down" {
 				add("wide8", name, work.GEMV{Linear: l, Columns: 8})

@@ -6,15 +6,15 @@ import "quire/ir/types/layout"
 // frag layout, made float16 (or bfloat16) in registers, and rows of x as Round{To: Dot}
 // wrote them. Tokens is Many.
 //
-// An item is a block of 32*WarpPairs*RowWarps rows of the weight by Block rows of x; a warp
-// takes WarpPairs pairs of tiles by 64 of it: tiles that belong together (of gate and up, of
+// An item is a block of RowWarps times WarpPairs pairs of tiles of the weight by Block rows
+// of x, of which a warp takes 64. A pair is tiles that belong together (of gate and up, of
 // the halves of a head that rotate together), or neighbours. Blocks of the weight are the
 // faster axis.
 type GEMM struct {
 	Linear
-	WarpPairs int // 1 or 2
-	RowWarps  int // 1, 2, 4 or 8
-	Block     int // 64 or 128
+	RowWarps int  // 1, 2, 4 or 8
+	Block    int  // 64 or 128
+	Double   bool // two pairs of tiles a warp, which reads less of x and needs more registers
 }
 
 // Family implements Params.
@@ -22,7 +22,7 @@ func (p GEMM) Family() string { return "gemm" }
 
 // Key implements Params.
 func (p GEMM) Key() string {
-	return key("gemm", "of", p.Linear.Key(), "warppairs", p.WarpPairs, "rowwarps", p.RowWarps, "block", p.Block)
+	return key("gemm", "of", p.Linear.Key(), "rowwarps", p.RowWarps, "block", p.Block, "double", p.Double)
 }
 
 // Validate implements Params.
@@ -31,7 +31,6 @@ func (p GEMM) Validate() error {
 	c.that(p.Dot == F16 || p.Dot == BF16, "dot %q, expected f16 or bf16", p.Dot)
 	c.that(p.Tokens == Many, "tokens %q, expected many", p.Tokens)
 	c.that(p.RowWarps == 1 || p.RowWarps == 2 || p.RowWarps == 4 || p.RowWarps == 8, "%d row warps, expected 1, 2, 4 or 8", p.RowWarps)
-	c.that(p.WarpPairs == 1 || p.WarpPairs == 2, "%d pairs of tiles a warp, expected 1 or 2", p.WarpPairs)
 	c.that(p.Block == 64 || p.Block == 128, "blocks of %d rows, expected 64 or 128", p.Block)
 	c.frag(p.Linear)
 	if err := c.err(); err != nil {
@@ -50,8 +49,18 @@ func (p GEMM) Pairs() int {
 	return (p.Tiles() + 1) / 2
 }
 
+// WarpPairs is the number of pairs of tiles of a warp.
+func (p GEMM) WarpPairs() int { return 1 + btoi(p.Double) }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // RowBlocks is the number of items that share rows of x.
-func (p GEMM) RowBlocks() int64 { return ceil(int64(p.Pairs()), int64(p.WarpPairs*p.RowWarps)) }
+func (p GEMM) RowBlocks() int64 { return ceil(int64(p.Pairs()), int64(p.WarpPairs()*p.RowWarps)) }
 
 // Items implements Params.
 func (p GEMM) Items(d Dims) int64 { return p.RowBlocks() * ceil(d.N, int64(p.Block)) }
@@ -75,5 +84,5 @@ func (p GEMM) Stride() int64 {
 
 // Grid implements Gridded.
 func (p GEMM) Grid() Grid {
-	return Grid{Warps: p.RowWarps * p.Block / 64, Shared: Stages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: max(1, 8*64/(p.WarpPairs*p.RowWarps*p.Block))}
+	return Grid{Warps: p.RowWarps * p.Block / 64, Shared: Stages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: max(1, 8*64/(p.WarpPairs()*p.RowWarps*p.Block))}
 }

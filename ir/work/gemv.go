@@ -7,8 +7,8 @@ import "quire/ir/types/layout"
 // bf16) as its columns, sums in float32. Launches have any N up to Columns.
 //
 // With Tokens One x are floats, a Norm may come first, and each block keeps them all in
-// shared memory. With Tokens Many they are what Round wrote, and the warps read them from
-// global memory.
+// shared memory, if they fit there. Else (without a Norm), and with Tokens Many, where x is
+// what Round wrote, the warps read them from global memory.
 //
 // An item is one tile of 16 rows, or two where they belong together (of gate and up, or of
 // the halves of a head that rotate together), and with Tokens Many Multi times as many. A
@@ -95,6 +95,7 @@ func (p GEMV) Scratch() int64 { return 0 }
 // GEMVPlan is how a block of a GEMV shares its work and its shared memory.
 type GEMVPlan struct {
 	Frag     layout.Frag
+	Staged   bool  // x is in shared memory
 	Warps    int   // of a block
 	Units    int   // of a row that a warp takes; the last warps fewer, if they do not divide
 	Depth    int   // units of each tile that a step takes: one wait, and one copy a tile
@@ -119,22 +120,27 @@ func (p GEMV) Plan() GEMVPlan {
 		most = 8 // registers, or shared memory for sums
 	}
 	var g GEMVPlan
-	for _, slots := range []int{2, 1} {
-		for w := most; w >= 4; w /= 2 {
-			if g = p.plan(w, slots); g.Bytes <= maxShared {
-				return g
+	for _, staged := range []bool{true, false} {
+		if staged && p.Tokens == Many || !staged && p.Norm != nil {
+			continue
+		}
+		for _, slots := range []int{2, 1} {
+			for w := most; w >= 4; w /= 2 {
+				if g = p.plan(w, slots, staged); g.Bytes <= maxShared {
+					return g
+				}
 			}
 		}
 	}
 	return g
 }
 
-func (p GEMV) plan(most, slots int) GEMVPlan {
+func (p GEMV) plan(most, slots int, staged bool) GEMVPlan {
 	f, err := layout.FragOf(p.Enc, p.Cols)
 	if err != nil {
 		return GEMVPlan{}
 	}
-	g := GEMVPlan{Frag: f, Warps: most, Depth: 1, Slots: slots, Group: f.Unit}
+	g := GEMVPlan{Frag: f, Staged: staged, Warps: most, Depth: 1, Slots: slots, Group: f.Unit}
 	units := p.Cols / f.Unit
 	for w := most + most/2; w > most/2; w-- { // the divisor that is nearest, if any is near
 		if units%w == 0 && (units%g.Warps != 0 || abs(w-most) < abs(g.Warps-most)) {
@@ -157,7 +163,7 @@ func (p GEMV) plan(most, slots int) GEMVPlan {
 		apart := map[int]int64{64: 16, 32: 64, 16: 32}[f.Span]
 		g.Row += (apart + 128 - g.Row%128) % 128
 	}
-	if p.Tokens == One {
+	if staged {
 		g.Sums = up16(int64(p.Columns) * g.Row)
 		g.Parts = g.Sums + up16(int64(p.Cols/g.Group)*int64(p.Columns)*4)
 	}
