@@ -113,6 +113,7 @@ func (a I32) Lt(b I32) Bool           { return Bool{a.k, a.k.b.NewICmp(enum.IPre
 func (a I32) RotateRight(n int32) I32 { return a.Shr(n).Or(a.Shl(32 - n)) }
 func (a I32) ShrBy(n I32) I32         { return I32{a.k, a.k.b.NewLShr(a.v, n.v)} }
 func (a I32) Mul(b I32) I32           { return I32{a.k, a.k.b.NewMul(a.v, b.v)} }
+func (a I32) Over(b I32) I32          { return I32{a.k, a.k.b.NewUDiv(a.v, b.v)} } // a >= 0, b > 0
 func (a I32) I64() I64                { return I64{a.k, a.k.b.NewSExt(a.v, types.I64)} }
 func (a I32) F32() F32                { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
 func (a I32) Splat() VecI             { return VecI{a.k, a.k.splat(a.v)} }

@@ -57,13 +57,17 @@ func (a attn) at(slot, h, span kernel.I64) spanAt {
 
 // list is the pages that row n, at index i of its slot, reads: of list l; and how many.
 func (a attn) list(n, slot, i, l kernel.I64) (kernel.Ptr[kernel.I32], kernel.I64) {
-	k, p := a.k, a.p
-	last := i.Over(int64(p.Page))
-	count := last.Plus(1).Min(k.Int(int64(p.Budget)))
+	count := i.Over(int64(a.p.Page)).Plus(1).Min(a.k.Int(int64(a.p.Budget)))
+	return pickList(a.k, a.p, n, slot, i, l), count
+}
+
+// pickList is list l of row n, at index i of its slot: made in this step, or kept with the
+// page of the row.
+func pickList(k *kernel.Kernel, p work.Attention, n, slot, i, l kernel.I64) kernel.Ptr[kernel.I32] {
 	if p.Kept {
-		return keptList(k, "pick", p.Lists(), p.Budget, slot, last, l).Plus(1), count
+		return keptList(k, "pick", p.Lists(), p.Budget, slot, i.Over(int64(p.Page)), l).Plus(1)
 	}
-	return kernel.Arg[kernel.I32](k, "pick").At(n.Times(int64(p.Lists())).Add(l).Times(int64(p.Budget))), count
+	return kernel.Arg[kernel.I32](k, "pick").At(n.Times(int64(p.Lists())).Add(l).Times(int64(p.Budget)))
 }
 
 // visible says whether any row from index first to last sees any token of a span. It is

@@ -21,7 +21,7 @@ import (
 // the items of the row's kv head: the last to arrive reads all partial results.
 func attentionDecodeGPU(p work.DecodeGPU) kernel.Body {
 	return kernel.Body{
-		Main: func(k *kernel.Kernel) { decoderGPU{attnGPU: newAttnGPU(k, p.Attention), p: p}.item() },
+		Main: func(k *kernel.Kernel) { newDecoderGPU(k, p).item() },
 	}
 }
 
@@ -30,6 +30,12 @@ const (
 	// What a masked token's score is below, and the maximum of nothing.
 	noMax = -1e30
 )
+
+func newDecoderGPU(k *kernel.Kernel, p work.DecodeGPU) decoderGPU {
+	d := decoderGPU{attnGPU: newAttnGPU(k, p.Attention), p: p}
+	d.group = p.Heads / p.Lists()
+	return d
+}
 
 type decoderGPU struct {
 	attnGPU
@@ -66,21 +72,30 @@ type spanGPU struct {
 
 func (d decoderGPU) item() {
 	k, p := d.k, d.p
-	splits := k.Int(int64(p.Blocks)).Div(k.Dim("N").Max(k.Int(1)).Times(p.Groups())).Min(k.Int(work.MaxSplits)).Max(k.Int(1))
-	group, split := k.Item().Div(splits), k.Item().Rem(splits)
+	// Indices of items fit 32 bits, whose division is short.
+	most := k.Int32(int32(p.Blocks)).Over(k.Dim("N").I32().Times(int32(p.Groups()))).I64()
+	splits := most.Min(k.Int(work.MaxSplits)).Max(k.Int(1))
+	item := k.Item().I32()
+	group := item.Over(splits.I32()).I64()
+	split := k.Item().Sub(group.Mul(splits))
 	row, of := group.Over(p.Groups()), group.Modulo(p.Groups())
-	share := of.Modulo(int64(p.Shares()))
-	s := spanGPU{h: of.Over(int64(p.Shares())), splits: splits, group: group, split: split}
+	list, share := of.Over(int64(p.Shares())), of.Modulo(int64(p.Shares()))
+	s := spanGPU{h: list.Over(int64(p.Lists() / p.KVHeads)), splits: splits, group: group, split: split}
 	s.slot, s.i = cacheIndex(k, row)
 	s.tiles = d.tiles(s.i, s.i)
+	if p.Budget > 0 {
+		s.tiles = d.picked(pickList(k, p.Attention, row, s.slot, s.i, list), s.i)
+	}
 	least := int64(p.Split / work.TileGPU)
 	s.used = splits.Min(s.tiles.count.Plus(least - 1).Over(least))
 	skip := share.Times(int64(p.Queries()))
-	s.query = row.Times(int64(p.KVHeads)).Add(s.h).Times(int64(d.group)).Add(skip)
+	s.query = row.Times(int64(p.Lists())).Add(list).Times(int64(d.group)).Add(skip)
 	s.live = k.Int(int64(d.group)).Sub(skip).Min(k.Int(int64(p.Queries())))
 	kernel.When(k, split.Lt(s.used), func() {
-		s.first = split.Mul(s.tiles.count).Div(s.used)
-		s.end = split.Plus(1).Mul(s.tiles.count).Div(s.used)
+		at := func(split kernel.I64) kernel.I64 {
+			return split.Mul(s.tiles.count).I32().Over(s.used.I32()).I64()
+		}
+		s.first, s.end = at(split), at(split.Plus(1))
 		d.finish(s, d.stream(s))
 	})
 }
@@ -141,15 +156,34 @@ func (d decoderGPU) load(at kernel.Ptr[kernel.U8], last kernel.I32, lanes int, t
 	return out
 }
 
+// lane and warp are read anew for long heads, which leave no register to what follows from
+// them.
+func (d decoderGPU) lane() kernel.I64 {
+	if d.ahead() {
+		return d.g.Lane()
+	}
+	return d.g.ThreadAgain().And(d.k.Int(31))
+}
+
+func (d decoderGPU) warp() kernel.I64 {
+	if d.ahead() {
+		return d.g.Warp()
+	}
+	return d.g.ThreadAgain().Shr(5)
+}
+
+// ahead says whether registers hold a tile while another is multiplied.
+func (d decoderGPU) ahead() bool { return d.pad <= 128 }
+
 func (d decoderGPU) loadKeys(at kernel.Ptr[kernel.U8], last kernel.I32) []kernel.I32 {
-	k, l := d.k, d.g.Lane()
-	t := d.g.Warp().Times(16).Add(l.Shr(2)).I32()
+	k, l, w := d.k, d.lane(), d.warp()
+	t := w.Times(16).Add(l.Shr(2)).I32()
 	return d.load(at, last, 4, []kernel.I32{t, t.Add(k.Int32(8))}, l.And(k.Int(3)))
 }
 
 func (d decoderGPU) loadValues(at kernel.Ptr[kernel.U8], last kernel.I32) []kernel.I32 {
-	k, l := d.k, d.g.Lane()
-	t := d.g.Warp().Times(16).Add(l.And(k.Int(3)).Times(2)).I32()
+	k, l, w := d.k, d.lane(), d.warp()
+	t := w.Times(16).Add(l.And(k.Int(3)).Times(2)).I32()
 	return d.load(at.Plus(d.valuesAfter()), last, 8, []kernel.I32{t, t.Add(k.Int32(1)), t.Add(k.Int32(8)), t.Add(k.Int32(9))}, l.Shr(2))
 }
 
@@ -190,8 +224,7 @@ func (d decoderGPU) stream(s spanGPU) resultGPU {
 	for range d.pad / 16 {
 		r.out = append(r.out, [4]kernel.F32{k.Float(0), k.Float(0), k.Float(0), k.Float(0)})
 	}
-	queries := d.queries(s)
-	ahead := d.pad <= 128
+	ahead := d.ahead()
 	words := 0
 	var init []kernel.Value
 	if ahead {
@@ -201,6 +234,7 @@ func (d decoderGPU) stream(s spanGPU) resultGPU {
 		init = append(values(keys...), values(vals...)...)
 	}
 	init = append(append(init, values(d.page(s, kernel.Select(k.Bool(ahead), s.first.Plus(1), s.first)))...), r.values()...)
+	queries := d.queries(s)
 	v := kernel.For(k, s.first, s.end, 1, init, func(t kernel.I64, c []kernel.Value) []kernel.Value {
 		keys, vals := unwrap[kernel.I32](&c, words), unwrap[kernel.I32](&c, words)
 		page := unwrap[kernel.I64](&c, 1)[0]

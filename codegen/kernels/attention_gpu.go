@@ -34,7 +34,7 @@ func (a attnGPU) row() int64 { return int64(2 * a.pad) }
 // head is where the keys of a kv head begin in a physical page; its values are
 // valuesAfter bytes on.
 func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
-	bytes := work.PageBytes(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.CacheEnc)
+	bytes := work.PageStride(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.Summary, a.p.CacheEnc)
 	return kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(a.row() * int64(a.p.Page))))
 }
 
@@ -67,6 +67,8 @@ type tiles struct {
 	count  kernel.I64
 	sinks  kernel.I64 // tiles from 0 on
 	window kernel.I64 // then from this one on
+	pick   *kernel.Ptr[kernel.I32]
+	per    int64 // with pick, those of the pages listed there: so many a page
 }
 
 func (a attnGPU) tiles(first, last kernel.I64) tiles {
@@ -82,8 +84,20 @@ func (a attnGPU) tiles(first, last kernel.I64) tiles {
 	return t
 }
 
-// token is the first token of the i-th tile.
+// picked are the tiles of a list of pages, the last of which holds index i.
+func (a attnGPU) picked(list kernel.Ptr[kernel.I32], i kernel.I64) tiles {
+	page, per := int64(a.p.Page), int64(a.p.Page/work.TileGPU)
+	pages := i.Over(page).Plus(1).Min(a.k.Int(int64(a.p.Budget)))
+	return tiles{pick: &list, per: per, count: pages.Plus(-1).Times(per).Add(i.Modulo(page).Over(work.TileGPU)).Plus(1)}
+}
+
+// token is the first token of the i-th tile; one that looks ahead may ask beyond the last.
 func (t tiles) token(i kernel.I64) kernel.I64 {
+	if t.pick != nil {
+		i = i.Min(t.count.Plus(-1))
+		page := kernel.LoadI32(t.pick.At(i.Over(t.per))).I64()
+		return page.Times(t.per).Add(i.Modulo(t.per)).Times(work.TileGPU)
+	}
 	n := kernel.Select(i.Lt(t.sinks), i, i.Sub(t.sinks).Add(t.window))
 	return n.Times(work.TileGPU)
 }

@@ -2,6 +2,8 @@ package kernels
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"quire/ir/types/layout"
@@ -60,4 +62,59 @@ func TestPrefillGPU(t *testing.T) {
 		{{0, 75}},
 		{{130, 20}, {0, 1}, {64, 33}, {5, 1}},
 	})
+}
+
+// Rows that read the pages of a list read no other: those are made unreadable.
+func TestDecodeGPUOverPickedPages(t *testing.T) {
+	for _, tgt := range gpus(t) {
+		for _, p := range []work.Attention{
+			{Heads: 8, KVHeads: 2, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 3},
+			{Heads: 4, KVHeads: 2, Dim: 48, CacheEnc: layout.BF16, Page: 128, Summary: 32, Budget: 2, PerHead: true},
+			{Heads: 9, KVHeads: 1, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 64, Budget: 1, Softcap: 5},
+		} {
+			p.Scale, p.Phase, p.Split = float32(1/math.Sqrt(float64(p.Dim))), work.Decode, p.Page
+			full := work.DecodeGPU{Attention: p, Blocks: 12}
+			l := open(t, tgt, full)
+			for _, b := range [][]slotRows{{{0, 1}}, {{63, 1}, {400, 1}, {64, 1}, {129, 1}}} {
+				s := newKVStepGPU(t, p, b)
+				pick := s.randomLists(t)
+				lists := func(n, l int) []int32 { return pick[(n*p.Lists()+l)*p.Budget:][:p.Budget] }
+				s.pages = func(n, head int) []int {
+					closed := int(s.l[s.rowSlot[n]]) / p.Page
+					var out []int
+					for _, page := range lists(n, head/(p.Heads/p.Lists()))[:min(closed+1, p.Budget)] {
+						out = append(out, int(page))
+					}
+					return out
+				}
+				s.blind(lists, p.Lists())
+				ops := s.operands()
+				ops["pick"] = addr(pick)
+				l.bind(t, 0, full, s.d, ops).run(1)
+				s.checkTo(t, tgt.Name, tolGPU(p))
+			}
+		}
+	}
+}
+
+// randomLists are lists of pages that the step's rows may read.
+func (s *kvStep) randomLists(t *testing.T) []int32 {
+	p := s.p
+	pick := alloc[int32](t, int(s.d.N)*p.Lists()*p.Budget)
+	for n := range int(s.d.N) {
+		closed := int(s.l[s.rowSlot[n]]) / p.Page
+		for l := range p.Lists() {
+			list := pick[(n*p.Lists()+l)*p.Budget:][:p.Budget]
+			for j := range list {
+				list[j] = math.MinInt32
+			}
+			count := min(closed+1, p.Budget)
+			some := rand.Perm(closed)[:count-1]
+			slices.Sort(some)
+			for j, page := range append(some, closed) {
+				list[j] = int32(page)
+			}
+		}
+	}
+	return pick
 }

@@ -322,7 +322,7 @@ func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]k
 // such a pair.
 func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 	k := f.k
-	some := b.i.Lt(token.Plus(prefillStep - 1))
+	some := b.i.Lt(token.Plus(int64(prefillStep - 1)))
 	if f.p.Window > 0 {
 		some = some.Or(token.Lt(b.last().Plus(int64(1 - f.p.Window))))
 	}
@@ -359,6 +359,7 @@ func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 // softmax turns scores into weights and scales what was summed before.
 func (f prefillerGPU) softmax(x [][][4]kernel.F32, s *fragments) {
 	g := f.g
+	alphas := make([][2]kernel.F32, len(x))
 	for m := range x {
 		for half := range 2 {
 			top := s.max[m][half]
@@ -377,11 +378,38 @@ func (f prefillerGPU) softmax(x [][][4]kernel.F32, s *fragments) {
 				}
 			}
 			s.sum[m][half] = sum
-			for j := range s.out[m] {
-				for e := 2 * half; e < 2*half+2; e++ {
-					s.out[m][j][e] = s.out[m][j][e].Mul(alpha)
-				}
-			}
+			alphas[m][half] = alpha
+		}
+	}
+	f.rescale(alphas, s)
+}
+
+// rescale multiplies what was summed before; once the maxima have settled there is nothing
+// to do for most tiles.
+func (f prefillerGPU) rescale(alphas [][2]kernel.F32, s *fragments) {
+	k := f.k
+	moved := k.False()
+	for m := range alphas {
+		for _, a := range alphas[m] {
+			moved = moved.Or(k.Float(1).Gt(a))
+		}
+	}
+	var flat []kernel.F32
+	for m := range s.out {
+		for j := range s.out[m] {
+			flat = append(flat, s.out[m][j][:]...)
+		}
+	}
+	flat = kernel.If(k, f.g.Any(moved), flat, func() []kernel.F32 {
+		out := make([]kernel.F32, len(flat))
+		for i := range flat {
+			out[i] = flat[i].Mul(alphas[i/(4*len(s.out[0]))][i%4/2])
+		}
+		return out
+	}, nil)
+	for m := range s.out {
+		for j := range s.out[m] {
+			s.out[m][j], flat = [4]kernel.F32(flat[:4]), flat[4:]
 		}
 	}
 }

@@ -23,10 +23,11 @@ const CounterBytes = 64 << 10
 // tile, but none takes less than Split tokens: those beyond leave at once. The last item of
 // a row's kv head to finish merges the others' partial results.
 //
-// Operands: q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages,
-// part (Temp), o f32[N, Heads, Dim]; N, P.
+// Operands: q f32[N, Heads, Dim], cache, pick (Budget), row_slot, slot_start, slot_len,
+// pages, part (Temp), o f32[N, Heads, Dim]; N, P.
 //
-// Items: ((row * KVHeads + kv head) * shares + share of the group) * Splits + split.
+// Items: ((row * KVHeads + kv head) * shares + share of the group) * Splits + split; with
+// PerHead heads instead of kv heads.
 type DecodeGPU struct {
 	Attention
 	Blocks int // items that fill the device: Splits shares them among rows and heads
@@ -59,13 +60,12 @@ func (p DecodeGPU) Validate() error {
 func (c *check) gpuCache(p Attention) {
 	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
 	c.that(p.Page%TileGPU == 0, "page of %d tokens, expected a multiple of %d", p.Page, TileGPU)
-	c.that(p.Summary == 0 && p.Budget == 0, "page summaries, expected none on a GPU")
 	c.that(Padded(p.Dim) <= 256, "head dim %d, expected at most 256", p.Dim)
 }
 
 // Operands implements Params.
 func (p DecodeGPU) Operands() []Operand {
-	return join(read(Float, "q"), read(Cache, "cache"), rowmap(),
+	return join(read(Float, "q"), read(Cache, "cache"), p.pick(), rowmap(),
 		one("part", Float, Temp), one("o", Float, Write), dims("N", "P"))
 }
 
@@ -81,7 +81,7 @@ func (p DecodeGPU) Splits(rows int64) int64 {
 }
 
 // Groups is the number of shares of a row's heads: what is merged on its own.
-func (p DecodeGPU) Groups() int64 { return int64(p.KVHeads * p.Shares()) }
+func (p DecodeGPU) Groups() int64 { return int64(p.Lists() * p.Shares()) }
 
 // Items implements Params.
 func (p DecodeGPU) Items(d Dims) int64 { return d.N * p.Groups() * p.Splits(d.N) }
@@ -136,6 +136,7 @@ func (p PrefillGPU) Validate() error {
 	c := &check{family: "attention_prefill_gpu"}
 	c.gpuCache(p.Attention)
 	c.that(p.Phase == Prefill, "phase %q, expected prefill", p.Phase)
+	c.that(p.Budget == 0, "lists of pages, expected none in blocks of rows on a GPU")
 	c.that(p.KVHeads == 0 || p.group() <= QueryTile, "%d queries of a kv head, expected at most %d", p.Heads, QueryTile)
 	if err := p.Attention.Validate(); err != nil {
 		return err
