@@ -192,7 +192,9 @@ func (b *builder) operand(o work.Operand, rows string, p *ir.Part, next *int) (p
 	case o.Mode == work.Temp:
 		return program.Arg{Kind: program.ArgTemp}, nil
 	case o.Name == "pages":
-		return b.pages(p)
+		return b.pages(p, "cache")
+	case o.Name == "stream_pages":
+		return b.pages(p, "stream")
 	case !ir.Bound(o):
 		return program.Arg{Kind: program.ArgInput, Name: o.Name}, nil
 	}
@@ -216,12 +218,17 @@ func (b *builder) cacheIndex(name string) int {
 	return slices.IndexFunc(b.m.Caches, func(c *ir.CacheDecl) bool { return c.Name == name })
 }
 
-// pages is the page table of the cache that the part works on.
-func (b *builder) pages(p *ir.Part) (program.Arg, error) {
-	for _, a := range p.Args {
-		if a.Type.Cache != "" {
+// pages is the page table of the cache that is a part's operand of a name.
+func (b *builder) pages(p *ir.Part, cache string) (program.Arg, error) {
+	i := 0
+	for _, o := range p.Kernel.Operands() {
+		if !ir.Bound(o) {
+			continue
+		}
+		if a := p.Args[i]; o.Name == cache && a.Type.Cache != "" {
 			return program.Arg{Kind: program.ArgPages, Index: b.p.Caches[b.cacheIndex(a.Type.Cache)].Table}, nil
 		}
+		i++
 	}
 	return program.Arg{}, fmt.Errorf("no cache among the operands")
 }

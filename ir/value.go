@@ -194,7 +194,7 @@ func Bound(o work.Operand) bool {
 		return false
 	}
 	switch o.Name {
-	case "row_slot", "slot_start", "slot_new", "slot_len", "pages":
+	case "row_slot", "slot_start", "slot_new", "slot_len", "pages", "stream_pages":
 		return false
 	}
 	return true

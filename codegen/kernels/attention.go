@@ -23,13 +23,22 @@ type attn struct {
 	pad   int // elements of a head in the cache and in scratch: whole vectors
 	span  int // tokens taken at once
 	size  int64
+	nth   kernel.I64 // the item
+	among *among     // nil: q and o hold the heads of p alone
+}
+
+// among is where the heads of p are when q and o hold those of another group, too.
+type among struct {
+	heads  int  // of q and o
+	first  int  // the list's entry of the first kv head of p
+	second bool // p reads the second cache
 }
 
 // lowest stands for the maximum of nothing: finite, so that differences are never NaN.
 const lowest = -1e30
 
 func newAttn(k *kernel.Kernel, p work.Attention) attn {
-	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim), size: 4}
+	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim), size: 4, nth: k.Item()}
 	if p.CacheEnc != layout.F32 {
 		a.size = 2
 	}
@@ -44,15 +53,28 @@ type spanAt struct{ keys, values kernel.Ptr[kernel.U8] }
 
 func (a attn) at(slot, h, span kernel.I64) spanAt {
 	p, token := a.p, span.Times(int64(a.span))
-	page := physical(a.k, slot, token.Over(int64(p.Page)))
+	cache, _ := cacheNames(a.second())
+	page := physicalOf(a.k, a.second(), slot, token.Over(int64(p.Page)))
 	in := token.Modulo(int64(p.Page))
 	stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
 	half := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc) / 2
-	head := kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(stride).Add(h.Times(int64(a.pad*p.Page) * a.size)))
+	head := kernel.Arg[kernel.U8](a.k, cache).At(page.Times(stride).Add(h.Times(int64(a.pad*p.Page) * a.size)))
 	return spanAt{
 		keys:   head.At(in.Times(a.size)),
 		values: head.At(in.Times(int64(a.pad) * a.size)).Plus(half),
 	}
+}
+
+func (a attn) second() bool { return a.among != nil && a.among.second }
+
+// query is where head h of p, of row n, lies in q and in o.
+func (a attn) query(n, h kernel.I64) kernel.I64 {
+	if a.among == nil {
+		return n.Times(int64(a.p.Heads)).Add(h).Times(int64(a.p.Dim))
+	}
+	g := int64(a.p.Heads / a.p.KVHeads)
+	kv := listed(a.k, h.Over(g).Plus(int64(a.among.first)))
+	return n.Times(int64(a.among.heads)).Add(kv.Times(g)).Add(h.Modulo(g)).Times(int64(a.p.Dim))
 }
 
 // list is the pages that row n, at index i of its slot, reads: of list l; and how many.

@@ -21,12 +21,15 @@ func attentionDecode(p work.Attention) kernel.Body {
 
 // newDecoder takes the queries of a list together: with a list each, a head is a group.
 func newDecoder(k *kernel.Kernel, p work.Attention) decoder {
-	d := decoder{newAttn(k, p)}
+	d := decoder{newAttn(k, p), k.Int(0)}
 	d.group = p.Heads / p.Lists()
 	return d
 }
 
-type decoder struct{ attn }
+type decoder struct {
+	attn
+	base kernel.I64 // floats of part before its own
+}
 
 // partHead is the size in floats of a query's share of a part before its values.
 const partHead = 16
@@ -34,7 +37,7 @@ const partHead = 16
 func (d decoder) stride() int { return partHead + d.pad }
 
 func (d decoder) part(item kernel.I64) kernel.Ptr[kernel.F32] {
-	return kernel.Arg[kernel.F32](d.k, "part").At(item.Times(d.p.PartFloats()))
+	return kernel.Arg[kernel.F32](d.k, "part").At(d.base.Add(item.Times(d.p.PartFloats())))
 }
 
 func (d decoder) splits() kernel.I64 {
@@ -55,8 +58,8 @@ func (d decoder) alpha() kernel.Ptr[kernel.F32] {
 func (d decoder) item() {
 	k, p := d.k, d.p
 	splits := d.splits()
-	split, gh := k.Item().Rem(splits), k.Item().Div(splits)
-	h, n := gh.Modulo(int64(p.Lists())), gh.Over(int64(p.Lists()))
+	split, gh := d.nth.Rem(splits), d.nth.Div(splits)
+	n, h := d.rowHead(gh)
 	slot, i := cacheIndex(k, n)
 	if p.Budget > 0 {
 		d.listed(n, h, slot, i, split)
@@ -65,7 +68,7 @@ func (d decoder) item() {
 	from := split.Times(int64(p.Split))
 	to := from.Plus(int64(p.Split)).Min(i.Plus(1))
 	kernel.When(k, from.Lt(to), func() {
-		part := d.part(k.Item())
+		part := d.part(d.nth)
 		d.start(n, h, part)
 		first, end := from.Over(int64(d.span)), to.Plus(int64(d.span-1)).Over(int64(d.span))
 		kernel.Each(k, first, end, 1, func(s kernel.I64) {
@@ -89,7 +92,7 @@ func (d decoder) listed(n, h, slot, i, split kernel.I64) {
 		return kernel.LoadI32(list.At(j.Over(spans))).I64().Times(spans).Add(j.Modulo(spans))
 	}
 	kernel.When(k, from.Lt(to), func() {
-		part := d.part(k.Item())
+		part := d.part(d.nth)
 		d.start(n, h, part)
 		end := to.Times(spans)
 		kernel.Each(k, from.Times(spans), end, 1, func(j kernel.I64) {
@@ -105,7 +108,7 @@ func (d decoder) listed(n, h, slot, i, split kernel.I64) {
 // start scales the queries and empties the part.
 func (d decoder) start(n, h kernel.I64, part kernel.Ptr[kernel.F32]) {
 	k, dim := d.k, int64(d.p.Dim)
-	q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(d.p.Heads)).Add(h.Times(int64(d.group))).Times(dim))
+	q := kernel.Arg[kernel.F32](k, "q").At(d.query(n, h.Times(int64(d.group))))
 	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
 		at := part.At(g.Times(int64(d.stride())))
 		kernel.StoreF32(at, k.Float(lowest))
@@ -214,16 +217,26 @@ func (d decoder) ahead(b, next spanAt, half int, t tile, width int) func(i kerne
 // merge combines the splits of a row's kv head, in their order.
 func (d decoder) merge() {
 	k, p := d.k, d.p
-	gh := k.Item()
-	n, h := gh.Over(int64(p.Lists())), gh.Modulo(int64(p.Lists()))
+	gh := d.nth
+	n, h := d.rowHead(gh)
 	slot, i := cacheIndex(k, n)
 	used := i.Over(int64(p.Split)).Plus(1)
 	if p.Budget > 0 {
 		_, count := d.list(n, slot, i, h)
 		used = count.Plus(-1).Over(int64(p.Split / p.Page)).Plus(1)
 	}
-	part := d.part(gh.Mul(d.splits()))
-	o := kernel.Arg[kernel.F32](k, "o").At(n.Times(int64(p.Heads)).Add(h.Times(int64(d.group))).Times(int64(p.Dim)))
+	d.combine(n, h, d.part(gh.Mul(d.splits())), used)
+}
+
+// rowHead is the row and the list (or kv head) of a group.
+func (d decoder) rowHead(gh kernel.I64) (n, h kernel.I64) {
+	return gh.Over(int64(d.p.Lists())), gh.Modulo(int64(d.p.Lists()))
+}
+
+// combine adds the parts from one on that were used, in their order.
+func (d decoder) combine(n, h kernel.I64, part kernel.Ptr[kernel.F32], used kernel.I64) {
+	k, p := d.k, d.p
+	o := kernel.Arg[kernel.F32](k, "o").At(d.query(n, h.Times(int64(d.group))))
 	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
 		q := part.At(g.Times(int64(d.stride())))
 		at := func(s kernel.I64) kernel.Ptr[kernel.F32] { return q.At(s.Times(p.PartFloats())) }

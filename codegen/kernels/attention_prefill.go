@@ -16,10 +16,7 @@ import (
 //	         outputs, each [block * group][dim]; a tile's scores; maxima, sums, alphas
 func attentionPrefill(p work.Attention) kernel.Body {
 	return kernel.Body{Main: func(k *kernel.Kernel) {
-		f := prefiller{attn: newAttn(k, p)}
-		f.rows, f.tokens = tiling(k.Target(), divisors(f.most()), f.span/layout.Lanes)
-		_, f.dims = tiling(k.Target(), []int{f.rows}, f.pad/layout.Lanes)
-		f.item()
+		newPrefiller(k, p).item()
 	}}
 }
 
@@ -71,11 +68,11 @@ func (b part) last() kernel.I64 { return b.i.Add(b.end).Sub(b.n).Plus(-1) }
 
 func (f prefiller) item() {
 	k, kv := f.k, int64(f.p.KVHeads)
-	first := k.Item().Over(kv).Times(work.QueryBlock)
+	first := f.nth.Over(kv).Times(work.QueryBlock)
 	end := first.Plus(work.QueryBlock).Min(k.Dim("N"))
 	rowSlot := kernel.Arg[kernel.I32](k, "row_slot")
 	kernel.While(k, []kernel.I64{first}, func(c []kernel.I64) (kernel.Bool, []kernel.I64) {
-		b := part{n: c[0], h: k.Item().Modulo(kv)}
+		b := part{n: c[0], h: f.nth.Modulo(kv)}
 		b.slot, b.i = cacheIndex(k, b.n)
 		b.end = kernel.For(k, b.n, end, 1, c, func(n kernel.I64, c []kernel.I64) []kernel.I64 {
 			same := kernel.LoadI32(rowSlot.At(n)).I64().Eq(b.slot)
@@ -154,7 +151,7 @@ func (f prefiller) all(b part) {
 func (f prefiller) start(b part) {
 	k, group, dim := f.k, int64(f.group), int64(f.p.Dim)
 	kernel.Each(k, b.n, b.end, 1, func(n kernel.I64) {
-		q := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(f.p.KVHeads)).Add(b.h).Times(group * dim))
+		q := kernel.Arg[kernel.F32](k, "q").At(f.query(n, b.h.Times(group)))
 		at := n.Sub(b.n).Times(group)
 		kernel.Each(k, k.Int(0), k.Int(group), 1, func(g kernel.I64) {
 			to := at.Add(g).Times(int64(f.pad))
@@ -228,7 +225,7 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 func (f prefiller) finish(b part) {
 	k, dim := f.k, int64(f.p.Dim)
 	kernel.Each(k, b.n, b.end, 1, func(n kernel.I64) {
-		o := kernel.Arg[kernel.F32](k, "o").At(n.Times(int64(f.p.Heads)).Add(b.h.Times(int64(f.group))).Times(dim))
+		o := kernel.Arg[kernel.F32](k, "o").At(f.query(n, b.h.Times(int64(f.group))))
 		kernel.Each(k, k.Int(0), k.Int(int64(f.group)), 1, func(g kernel.I64) {
 			q := n.Sub(b.n).Times(int64(f.group)).Add(g)
 			sum := kernel.LoadF32(f.state(q).sum).Splat()

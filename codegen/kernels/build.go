@@ -51,6 +51,10 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 			return attentionDecode(p), nil
 		}
 		return attentionPrefill(p), nil
+	case work.HeadGroups:
+		if t.Arch == target.X86 {
+			return headGroups(p), nil
+		}
 	case work.PageSelect:
 		if t.Arch == target.X86 {
 			return pageSelect(p), nil

@@ -70,7 +70,25 @@ func (e epilogue) glu(n kernel.I64, l kernel.Lanes, gate, up kernel.Vec) {
 
 func (e epilogue) cache() appendTo {
 	q := e.p.QKV
-	return appendTo{k: e.k, kvHeads: q.KVHeads, dim: q.Dim, page: q.Page, summary: q.Summary, enc: q.CacheEnc}
+	return appendTo{k: e.k, kvHeads: q.KVHeads - q.Stream, dim: q.Dim, page: q.Page, summary: q.Summary, enc: q.CacheEnc}
+}
+
+// stores gives the cache of kv head h, and h's place among the heads in it.
+func (e epilogue) stores(h kernel.I64, f func(a appendTo, h kernel.I64)) {
+	k, q, first := e.k, e.p.QKV, e.cache()
+	if q.Stream == 0 {
+		f(first, h)
+		return
+	}
+	at := kernel.LoadI32(kernel.Arg[kernel.I32](k, "place").At(h)).I64()
+	second := appendTo{k: k, kvHeads: q.Stream, dim: q.Dim, page: q.Page, enc: q.CacheEnc, second: true}
+	kernel.If(k, at.Lt(k.Int(int64(first.kvHeads))), nil, func() []kernel.Vec {
+		f(first, at)
+		return nil
+	}, func() []kernel.Vec {
+		f(second, at.Plus(int64(-first.kvHeads)))
+		return nil
+	})
 }
 
 // head finishes head h (of q, then k, then v) of token n, whose sums lie at s: bias, norm
@@ -85,7 +103,6 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 		})
 	}
 	heads, kv := k.Int(int64(q.Heads)), k.Int(int64(q.KVHeads))
-	store := e.cache()
 	kernel.If(k, h.Lt(heads), nil, func() []kernel.Vec {
 		e.turn(n, s, q.QNorm, "qn")
 		y := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(q.Heads)).Add(h).Times(int64(q.Dim)))
@@ -95,17 +112,19 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 		})
 		return nil
 	}, func() []kernel.Vec {
-		at := store.row(n)
 		isK := h.Lt(heads.Add(kv))
 		kernel.If(k, isK, nil, func() []kernel.Vec {
 			e.turn(n, s, q.KNorm, "kn")
-			store.key(at, h.Sub(heads), s)
-			if q.Summary > 0 && p.Tokens == work.One {
-				store.summarise(at, h.Sub(heads))
-			}
+			e.stores(h.Sub(heads), func(a appendTo, h kernel.I64) {
+				at := a.row(n)
+				a.key(at, h, s)
+				if a.summary > 0 && p.Tokens == work.One {
+					a.summarise(at, h)
+				}
+			})
 			return nil
 		}, func() []kernel.Vec {
-			store.value(at, h.Sub(heads).Sub(kv), s)
+			e.stores(h.Sub(heads).Sub(kv), func(a appendTo, h kernel.I64) { a.value(a.row(n), h, s) })
 			return nil
 		})
 		return nil

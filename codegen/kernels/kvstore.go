@@ -14,6 +14,20 @@ type appendTo struct {
 	kvHeads, dim, page int
 	summary            int
 	enc                layout.Enc
+	second             bool // the operands stream and stream_pages, not cache and pages
+}
+
+// cacheNames are the operands of a cache, which may be the second of a kernel, and its pages.
+func cacheNames(second bool) (cache, pages string) {
+	if second {
+		return "stream", "stream_pages"
+	}
+	return "cache", "pages"
+}
+
+func (a appendTo) cache() string {
+	name, _ := cacheNames(a.second)
+	return name
 }
 
 // place is where one token's entry lies: its page, and the token within it.
@@ -28,15 +42,20 @@ func cacheIndex(k *kernel.Kernel, n kernel.I64) (slot, index kernel.I64) {
 	return slot, at("slot_len", slot).Add(n).Sub(at("slot_start", slot))
 }
 
-// physical is the physical page of a slot's logical page.
+// physical is the physical page of a slot's logical page, in the first cache.
 func physical(k *kernel.Kernel, slot, page kernel.I64) kernel.I64 {
-	return kernel.LoadI32(kernel.Arg[kernel.I32](k, "pages").At(slot.Mul(k.Dim("P")).Add(page))).I64()
+	return physicalOf(k, false, slot, page)
+}
+
+func physicalOf(k *kernel.Kernel, second bool, slot, page kernel.I64) kernel.I64 {
+	_, pages := cacheNames(second)
+	return kernel.LoadI32(kernel.Arg[kernel.I32](k, pages).At(slot.Mul(k.Dim("P")).Add(page))).I64()
 }
 
 // row finds the place of row n's entry.
 func (a appendTo) row(n kernel.I64) place {
 	slot, i := cacheIndex(a.k, n)
-	return place{physical(a.k, slot, i.Over(int64(a.page))), i.Modulo(int64(a.page))}
+	return place{physicalOf(a.k, a.second, slot, i.Over(int64(a.page))), i.Modulo(int64(a.page))}
 }
 
 func (a appendTo) pad() int { return work.Padded(a.dim) }
@@ -51,11 +70,11 @@ func (a appendTo) half() int64 { return int64(a.kvHeads * a.pad() * a.page) }
 func (a appendTo) store(i kernel.I64, x kernel.F32) {
 	switch a.enc {
 	case layout.F16:
-		kernel.StoreF16(kernel.Arg[kernel.F16](a.k, "cache").At(i), x)
+		kernel.StoreF16(kernel.Arg[kernel.F16](a.k, a.cache()).At(i), x)
 	case layout.BF16:
-		kernel.StoreBF16(kernel.Arg[kernel.BF16](a.k, "cache").At(i), x)
+		kernel.StoreBF16(kernel.Arg[kernel.BF16](a.k, a.cache()).At(i), x)
 	default:
-		kernel.StoreF32(kernel.Arg[kernel.F32](a.k, "cache").At(i), x)
+		kernel.StoreF32(kernel.Arg[kernel.F32](a.k, a.cache()).At(i), x)
 	}
 }
 
@@ -63,11 +82,11 @@ func (a appendTo) store(i kernel.I64, x kernel.F32) {
 func (a appendTo) storeVec(i kernel.I64, x kernel.Vec) {
 	switch a.enc {
 	case layout.F16:
-		kernel.StoreHalfs(kernel.Arg[kernel.F16](a.k, "cache").At(i), x)
+		kernel.StoreHalfs(kernel.Arg[kernel.F16](a.k, a.cache()).At(i), x)
 	case layout.BF16:
-		kernel.StoreBF16s(kernel.Arg[kernel.BF16](a.k, "cache").At(i), x)
+		kernel.StoreBF16s(kernel.Arg[kernel.BF16](a.k, a.cache()).At(i), x)
 	default:
-		kernel.StoreVec(kernel.Arg[kernel.F32](a.k, "cache").At(i), x)
+		kernel.StoreVec(kernel.Arg[kernel.F32](a.k, a.cache()).At(i), x)
 	}
 }
 

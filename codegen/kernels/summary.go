@@ -27,7 +27,7 @@ func (a appendTo) summarise(at place, head kernel.I64) {
 	count := at.token.Modulo(int64(a.summary)).Plus(1)
 	first := at.token.Plus(1).Sub(count)
 	keys := at.page.Times(a.stride()).Add(head.Times(pad * int64(a.page))).Add(first)
-	cache := kernel.Arg[kernel.U8](k, "cache")
+	cache := kernel.Arg[kernel.U8](k, a.cache())
 	none := k.Vec(float32(math.Inf(-1)))
 	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(d kernel.I64) {
 		row := keys.Add(d.Times(int64(a.page)))

@@ -3,7 +3,7 @@ package work
 // families are the kernel families, each by its zero parameters.
 var families = []Params{
 	Linear{}, Norm{}, RopeTable{}, Rope{}, Embed{}, Gather{}, Slice{}, TakeHeads{}, MergeHeads{},
-	Map{}, Round{}, KVStore{}, Attention{}, PageSelect{}, Reduce{},
+	Map{}, Round{}, KVStore{}, Attention{}, HeadGroups{}, PageSelect{}, Reduce{},
 	DecodeGPU{}, PrefillGPU{}, GEMV{}, GEMM{},
 }
 

@@ -72,6 +72,8 @@ type Heads struct {
 	QNorm, KNorm        *RMSNorm   // per head, before rotation; gains are [Dim]
 	CacheEnc            layout.Enc // f32, f16 or bf16
 	Page                int        // tokens of a page
+	Stream              int        // KV heads, of KVHeads, that a second cache holds; it has no summaries
+	Place               []int      // with Stream: the place of each KV head, those of the second cache behind those of the first
 	Summary             int        // tokens of a page summary; 0: pages have none
 }
 
@@ -84,7 +86,8 @@ type Heads struct {
 //	Add    res f32[N, R], y f32[N, R] (may be res itself)
 //	GLU    y f32[N, F]
 //	QKV    cs f32[N, RotaryDim/2, 2] (with a Style), qn (QNorm), kn (KNorm),
-//	       q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages
+//	       q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages, and with
+//	       Stream stream (the second cache), stream_pages, place i32[KVHeads] (Const)
 //
 // and the dims N and, for QKV, P.
 type Linear struct {
@@ -122,7 +125,7 @@ func (h *Heads) key() string {
 		return ""
 	}
 	return key("heads", "q", h.Heads, "kv", h.KVHeads, "dim", h.Dim, "rotary", h.RotaryDim, "style", h.Style,
-		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "cache", h.CacheEnc, "page", h.Page, "summary", h.Summary)
+		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "stream", h.Stream, "cache", h.CacheEnc, "page", h.Page, "summary", h.Summary)
 }
 
 // R is the number of rows of all segments.
@@ -190,6 +193,9 @@ func (c *check) heads(p Linear) {
 	}
 	c.that(ok, "qkv: rows %v, expected %v", p.Rows, want)
 	c.rotary(h.Style, h.RotaryDim, h.Dim)
+	c.that(h.Stream >= 0 && (h.Stream == 0 || h.Stream < h.KVHeads), "%d of %d kv heads in the second cache, expected fewer", h.Stream, h.KVHeads)
+	c.that(h.Stream == 0 && h.Place == nil || h.Stream > 0 && len(h.Place) == h.KVHeads, "places of %d kv heads of %d, %d in a second cache", len(h.Place), h.KVHeads, h.Stream)
+	c.list(h.Place, h.KVHeads)
 	c.cache(h.CacheEnc, h.Page)
 	c.summary(h.Page, h.Summary)
 }
@@ -242,7 +248,19 @@ func (h *Heads) operands() []Operand {
 	if h.KNorm != nil {
 		out = append(out, read(Vector, "kn")...)
 	}
-	return join(out, one("q", Float, Write), one("cache", Cache, Update), rowmap())
+	out = join(out, one("q", Float, Write), one("cache", Cache, Update), rowmap())
+	if h.Stream > 0 {
+		out = join(out, one("stream", Cache, Update), read(Int, "stream_pages"), read(Const, "place"))
+	}
+	return out
+}
+
+// Constant implements Constants.
+func (p Linear) Constant(string) []int32 { return int32s(p.QKV.Place) }
+
+// CheckConstant implements Constants.
+func (p Linear) CheckConstant(_ string, list []int32) error {
+	return checkList(list, p.QKV.KVHeads, p.QKV.KVHeads)
 }
 
 // Panel is the number of rows of an item of a Many product.

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"reflect"
 	"slices"
 
 	"quire/ir"
@@ -104,11 +105,11 @@ func (w *view) merged(ls []*ir.Value) *ir.Part {
 }
 
 // place copies v into a body, or finds the equal value that is there already:
-// views repeated by several launches.
+// views, slices and heads repeated by several launches.
 func place(f *ir.Func, p *ir.Part, v *ir.Value, args []*ir.Value) *ir.Value {
-	if v.Op.Info().View || v.Op == ir.OpSlice {
+	if v.Op.Info().View || v.Op == ir.OpSlice || v.Op == ir.OpHeads {
 		for _, b := range p.Body {
-			if b.Op == v.Op && b.Attrs == v.Attrs && slices.Equal(b.Args, args) {
+			if b.Op == v.Op && reflect.DeepEqual(b.Attrs, v.Attrs) && slices.Equal(b.Args, args) {
 				return b
 			}
 		}

@@ -19,7 +19,7 @@ func RopeAppend(t target.Target) passes.Pass {
 		Doc: `The merged q, k, v linear takes bias, head norms, rotation and cache append.
 
 Invariants: exact. The cluster is the linear and every launch after it that only
-adds a bias, norms heads, rotates or appends.
+adds a bias, norms heads, takes some of them, rotates or appends.
 
 	launch -> %qkv { matmul }  launch -> %q { rope }  launch -> %kv { rope, kv.append }
 	=>  launch -> %q, %kv { matmul, rope, rope, kv.append }`,
@@ -32,7 +32,7 @@ adds a bias, norms heads, rotates or appends.
 }
 
 // headOps may stand between the linear and the cache.
-var headOps = []ir.Op{ir.OpSlice, ir.OpAdd, ir.OpRMSNorm, ir.OpRope, ir.OpAppend}
+var headOps = []ir.Op{ir.OpSlice, ir.OpAdd, ir.OpRMSNorm, ir.OpRope, ir.OpHeads, ir.OpAppend}
 
 func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
 	for _, l := range slices.Clone(f.Body) {

@@ -2,10 +2,69 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"quire/ir"
 	"quire/ir/work"
 )
+
+// matchMerged takes attention of both groups of heads with what merges it, or a merge alone.
+func matchMerged(b *body) (Found, error) {
+	if !b.has(ir.OpAttention) {
+		return matchMerge(b)
+	}
+	m := b.first(ir.OpHeadsMerge)
+	if err := b.only(ir.OpHeads, ir.OpAttention, ir.OpAttentionPaged, ir.OpHeadsMerge); err != nil {
+		return Found{}, err
+	}
+	if b.gpu() {
+		return Found{}, fmt.Errorf("no kernel of a GPU attends two caches, expected a CPU")
+	}
+	o, err := b.result(m)
+	if err != nil {
+		return Found{}, err
+	}
+	p, vals, a := work.HeadGroups{}, map[string]*ir.Value{"o": o}, m.Attrs.(ir.MergeAttrs)
+	for i, class := range []*work.Attention{&p.Full, &p.Stream} {
+		att := b.under(m.Args[i])
+		if !b.in[att] || att.Op != ir.OpAttention && att.Op != ir.OpAttentionPaged {
+			return Found{}, fmt.Errorf("arg %d of the merge is %s, expected attention", i+1, att.Op)
+		}
+		q, err := b.headsOf(att.Args[0], a.KV[i], a.Group)
+		if err != nil {
+			return Found{}, err
+		}
+		if vals["q"] != nil && vals["q"] != q {
+			return Found{}, fmt.Errorf("queries of two tensors")
+		}
+		vals["q"], vals[[]string{"cache", "stream"}[i]] = q, att.Args[1]
+		if *class, err = masked(b, att); err != nil {
+			return Found{}, err
+		}
+		if singleRows(b.f) {
+			class.Phase, class.Split = work.Decode, splitOf(DecodeSplit, class.Page)
+		}
+		if att.Op == ir.OpAttentionPaged {
+			if err := picked(b, att, class, vals); err != nil {
+				return Found{}, err
+			}
+		}
+		p.List = append(p.List, a.KV[i]...)
+	}
+	return Found{p, vals}, f32s(vals["q"], o)
+}
+
+// headsOf is what the listed heads are taken of, inside the body.
+func (b *body) headsOf(v *ir.Value, kv []int, group int) (*ir.Value, error) {
+	h := b.under(v)
+	if !b.in[h] || h.Op != ir.OpHeads {
+		return nil, fmt.Errorf("%s, expected heads taken inside", h.Op)
+	}
+	if a := h.Attrs.(ir.HeadsAttrs); a.Group != group || !slices.Equal(a.KV, kv) {
+		return nil, fmt.Errorf("heads of %v in groups of %d, expected %v of %d", a.KV, a.Group, kv, group)
+	}
+	return b.outer(h.Args[0])
+}
 
 // matchHeads takes a selection of heads alone.
 func matchHeads(b *body) (Found, error) {

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"quire/ir"
 	"quire/ir/work"
@@ -203,28 +204,24 @@ func sliceAt(v, of *ir.Value, first, count int) bool {
 	return v.Op == ir.OpSlice && v.Args[0] == of && v.Attrs.(ir.SliceAttrs) == ir.SliceAttrs{First: first, Count: count}
 }
 
-// qkv takes three slices: q to its buffer, k and v into the cache, q and k
-// perhaps normed and rotated.
+// qkv takes three slices: q to its buffer, k and v into the cache, or heads of them into two,
+// q and k perhaps normed and rotated.
 func (l *linear) qkv(sum *ir.Value) error {
 	b := l.b
-	app := b.first(ir.OpAppend)
-	cache, page, err := b.cacheOf(app)
+	if n := b.count(ir.OpAppend); len(l.p.Rows) != 3 || n > 2 || len(b.part.Yield) != 1+n {
+		return fmt.Errorf("%d segments and %d results, expected q, k, v and the rotated q and a cache or two", len(l.p.Rows), len(b.part.Yield))
+	}
+	h, k, v, err := l.caches()
 	if err != nil {
 		return err
 	}
-	if len(l.p.Rows) != 3 || len(b.part.Yield) != 2 || b.count(ir.OpAppend) != 1 {
-		return fmt.Errorf("%d segments and %d results, expected q, k, v and the rotated q and a cache", len(l.p.Rows), len(b.part.Yield))
-	}
-	h := &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}
-	var q, qd, kvd *ir.Value
+	var q, qd *ir.Value
 	for i, y := range b.part.Yield {
-		if y == app {
-			kvd = b.part.Dst[i]
-		} else {
+		if y.Op != ir.OpAppend {
 			q, qd = y, b.part.Dst[i]
 		}
 	}
-	if q == nil || kvd == nil {
+	if q == nil {
 		return fmt.Errorf("expected to yield q and the cache")
 	}
 	h.Heads = l.p.Rows[0] / h.Dim
@@ -232,10 +229,10 @@ func (l *linear) qkv(sum *ir.Value) error {
 	if h.QNorm, err = l.head(r, q, sum, 0, l.p.Rows[0], "qn"); err != nil {
 		return fmt.Errorf("q: %w", err)
 	}
-	if h.KNorm, err = l.head(r, app.Args[1], sum, l.p.Rows[0], l.p.Rows[1], "kn"); err != nil {
+	if h.KNorm, err = l.head(r, k, sum, l.p.Rows[0], l.p.Rows[1], "kn"); err != nil {
 		return fmt.Errorf("k: %w", err)
 	}
-	if !sliceAt(b.under(app.Args[2]), sum, l.p.Rows[0]+l.p.Rows[1], l.p.Rows[2]) {
+	if !sliceAt(b.under(v), sum, l.p.Rows[0]+l.p.Rows[1], l.p.Rows[2]) {
 		return fmt.Errorf("v is not the third segment")
 	}
 	if r.heads == 1 {
@@ -246,8 +243,88 @@ func (l *linear) qkv(sum *ir.Value) error {
 		l.k.Values["cs"] = r.table
 	}
 	l.p.QKV = h
-	l.k.Values["q"], l.k.Values["cache"] = qd, kvd
+	l.k.Values["q"] = qd
 	return nil
+}
+
+// caches are those that are appended to, one or two; k and v are what is appended, whole.
+func (l *linear) caches() (h *work.Heads, k, v *ir.Value, err error) {
+	b := l.b
+	two := b.count(ir.OpAppend) == 2
+	names := []string{"cache", "stream"}
+	for _, app := range b.part.Body {
+		if app.Op != ir.OpAppend {
+			continue
+		}
+		cache, page, err := b.cacheOf(app)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		d, ok := b.dst(app)
+		if !ok {
+			return nil, nil, nil, fmt.Errorf("expected to yield q and the cache")
+		}
+		name := names[0]
+		l.k.Values[name], names = d, names[1:]
+		if !two {
+			return &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}, app.Args[1], app.Args[2], nil
+		}
+		if b.gpu() {
+			return nil, nil, nil, fmt.Errorf("no kernel of a GPU appends to two caches, expected a CPU")
+		}
+		kv, err := b.takenFrom(app)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if h == nil {
+			h = &work.Heads{Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}
+			k, v = kv.k, kv.v
+		} else {
+			h.Stream = cache.Heads
+		}
+		if kv.k != k || kv.v != v || cache.Dim != h.Dim || page != h.Page || cacheEnc(cache) != h.CacheEnc || h.Stream > 0 && b.summary(cache) > 0 {
+			return nil, nil, nil, fmt.Errorf("caches @%s and another differ in more than their heads", cache.Name)
+		}
+		h.KVHeads += cache.Heads
+		h.Place = append(h.Place, kv.heads...)
+	}
+	if h != nil {
+		h.Place, err = inverse(h.Place)
+	}
+	return h, k, v, err
+}
+
+// taken is what an append takes heads of.
+type taken struct {
+	k, v  *ir.Value
+	heads []int
+}
+
+func (b *body) takenFrom(app *ir.Value) (taken, error) {
+	k, v := b.under(app.Args[1]), b.under(app.Args[2])
+	if !b.in[k] || !b.in[v] || k.Op != ir.OpHeads || v.Op != ir.OpHeads {
+		return taken{}, fmt.Errorf("appends %s and %s, expected heads taken inside", k.Op, v.Op)
+	}
+	ka, va := k.Attrs.(ir.HeadsAttrs), v.Attrs.(ir.HeadsAttrs)
+	if ka.Group != 1 || va.Group != 1 || !slices.Equal(ka.KV, va.KV) {
+		return taken{}, fmt.Errorf("heads %v of keys and %v of values, expected the same", ka.KV, va.KV)
+	}
+	return taken{b.under(k.Args[0]), b.under(v.Args[0]), ka.KV}, nil
+}
+
+// inverse is the place of each number of a list that holds each once.
+func inverse(list []int) ([]int, error) {
+	out := make([]int, len(list))
+	for i := range out {
+		out[i] = -1
+	}
+	for i, h := range list {
+		if h < 0 || h >= len(list) || out[h] >= 0 {
+			return nil, fmt.Errorf("heads %v, expected each once", list)
+		}
+		out[h] = i
+	}
+	return out, nil
 }
 
 type rotation struct {

@@ -65,6 +65,7 @@ var matchers = []struct {
 	match func(*body) (Found, error)
 }{
 	{ir.OpMatMul, matchLinear},
+	{ir.OpHeadsMerge, matchMerged},
 	{ir.OpAppend, matchStore},
 	{ir.OpAttention, matchAttention},
 	{ir.OpPageTopK, matchSelect},
@@ -75,7 +76,6 @@ var matchers = []struct {
 	{ir.OpRMSNorm, matchNorm},
 	{ir.OpGather, matchGather},
 	{ir.OpHeads, matchHeads},
-	{ir.OpHeadsMerge, matchMerge},
 	{ir.OpSlice, matchSlice},
 	{ir.OpArgMax, matchReduce},
 	{ir.OpLogSumExp, matchReduce},

@@ -66,9 +66,17 @@ func matchPaged(b *body) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
+	if err := picked(b, att, &p, vals); err != nil {
+		return Found{}, err
+	}
+	return Found{p, vals}, f32s(vals["q"], vals["o"])
+}
+
+// picked adds the picked pages to attention.
+func picked(b *body, att *ir.Value, p *work.Attention, vals map[string]*ir.Value) error {
 	pick, err := b.outer(att.Args[3])
 	if err != nil {
-		return Found{}, err
+		return err
 	}
 	vals["pick"] = pick
 	heads := 0
@@ -82,5 +90,5 @@ func matchPaged(b *body) (Found, error) {
 	if singleRows(b.f) {
 		p.Phase, p.Split = work.Decode, splitOf(PickSplit, p.Page)
 	}
-	return Found{p, vals}, f32s(vals["q"], vals["o"])
+	return nil
 }

@@ -63,10 +63,6 @@ func splitOf(tokens, page int) int { return page * max(1, tokens/page) }
 
 // attention is what attention over all and over picked pages share.
 func attention(b *body, att *ir.Value) (p work.Attention, vals map[string]*ir.Value, err error) {
-	c, page, err := b.cacheOf(att.Args[1])
-	if err != nil {
-		return p, nil, err
-	}
 	q, err := b.outer(att.Args[0])
 	if err != nil {
 		return p, nil, err
@@ -75,16 +71,26 @@ func attention(b *body, att *ir.Value) (p work.Attention, vals map[string]*ir.Va
 	if err != nil {
 		return p, nil, err
 	}
+	p, err = masked(b, att)
+	return p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}, err
+}
+
+// masked is attention over what a mask admits of a cache.
+func masked(b *body, att *ir.Value) (p work.Attention, err error) {
+	c, page, err := b.cacheOf(att.Args[1])
+	if err != nil {
+		return p, err
+	}
 	a := att.Attrs.(ir.AttentionAttrs)
 	if t := b.m.Table(c.Table); t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
-		return p, nil, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
+		return p, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
 	}
 	p = work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
 		Scale: float32(a.Scale), Sink: a.Sink, Softcap: float32(a.Cap), CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c)}
 	if a.Recent != nil {
 		p.Window = *a.Recent + 1
 	}
-	return p, map[string]*ir.Value{"q": q, "cache": att.Args[1], "o": d}, nil
+	return p, nil
 }
 
 // onGPU is attention by tensor cores: splits that fill the device, or blocks of rows.

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"quire/ir"
 	"quire/ir/types"
@@ -20,8 +21,8 @@ func Specialise(specs ...Spec) passes.Pass {
 		Name: "lower.specialise",
 		Doc: `@step becomes guarded lists of launches over buffers.
 
-Invariants: exact. Every op that computes has a launch of its own; views and
-slices have none, they are repeated in the bodies that read them. A cache is a
+Invariants: exact. Every op that computes has a launch of its own; views,
+slices and selections of heads have none, they are repeated in the bodies that read them. A cache is a
 location: kv.append updates it in place, which linearity allows.
 
 	%h = rmsnorm %x, @g   =>   buffer %h
@@ -67,9 +68,11 @@ func specialise(m *ir.Module, step *ir.Func, spec Spec) (*ir.Func, error) {
 		s.place[p] = f.AddParam(p.Name, p.Type)
 	}
 	for _, v := range step.Body {
-		if v.Op.Info().View || v.Op == ir.OpSlice {
+		if v.Op.Info().View || v.Op == ir.OpSlice || v.Op == ir.OpHeads {
 			s.absorbed[v] = true
-			continue
+			if !scored(step, v) {
+				continue
+			}
 		}
 		if err := s.launch(v); err != nil {
 			return nil, err
@@ -83,6 +86,14 @@ func specialise(m *ir.Module, step *ir.Func, spec Spec) (*ir.Func, error) {
 		f.Results = append(f.Results, p)
 	}
 	return f, nil
+}
+
+// scored reports whether v is heads that are returned or whose pages are scored: no kernel
+// scores them in place.
+func scored(f *ir.Func, v *ir.Value) bool {
+	return v.Op == ir.OpHeads && slices.Contains(f.Results, v) || v.Op == ir.OpHeads && slices.ContainsFunc(f.Body, func(r *ir.Value) bool {
+		return r.Op == ir.OpPageEstimate && r.Args[0] == v
+	})
 }
 
 // launch gives v a launch that writes its place.
@@ -118,7 +129,7 @@ func (s *specialiser) copy(part *ir.Part, done map[*ir.Value]*ir.Value, v *ir.Va
 		switch {
 		case a.Op == ir.OpWeight:
 			args[i] = s.f.Weight(s.m.Weight(ir.WeightName(a)))
-		case s.absorbed[a]:
+		case s.absorbed[a] && (s.place[a] == nil || v.Op != ir.OpPageEstimate):
 			w, err := s.copy(part, done, a)
 			if err != nil {
 				return nil, err

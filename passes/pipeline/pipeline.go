@@ -63,6 +63,7 @@ func Standard(o Options) passes.Pipeline {
 		fuse.RopeAppend(o.Target),                  // first: it wants the linear, its heads and the cache still apart
 		fuse.Epilogues(o.Target),                   // before pointwise: what a linear can take should not become a launch
 		fuse.Pointwise(o.Target),                   // what is left of elementwise chains
+		fuse.HeadGroups(o.Target),                  // both attentions of a split layer, where their heads stand
 		fuse.Pages(o.Target),                       // a selection is one launch
 		fuse.Norms(o.Target),                       // last fusion: a norm joins the finished linear
 		lower.CopySlices(o.Target),                 // what no cluster reads in place

@@ -253,22 +253,23 @@ func (v validator) launch(s *Step, l *Launch) error {
 	if !slices.Contains([]string{"", "N", "M"}, l.Rows) {
 		return fmt.Errorf("rows %.64q, expected N or M", l.Rows)
 	}
-	tables := 0
+	page := 0 // tokens of a page: all tables of a launch are as wide
 	for i, a := range l.Args {
 		if err := v.arg(l, a, ops[i]); err != nil {
 			return fmt.Errorf("arg %d (%s): %w", i, ops[i].Name, err)
 		}
 		if a.Kind == ArgPages {
-			tables++
+			if t := &v.p.Tables[a.Index]; page != 0 && page != t.Page {
+				return fmt.Errorf("arg %d (%s): pages of %d tokens beside pages of %d", i, ops[i].Name, t.Page, page)
+			} else {
+				page = t.Page
+			}
 		}
 		if ops[i].Kind == work.Weight {
 			if err := fits(v.p.Kernels[l.Kernel].Params, &v.p.Weights[a.Index]); err != nil {
 				return fmt.Errorf("arg %d (%s): %w", i, ops[i].Name, err)
 			}
 		}
-	}
-	if tables > 1 {
-		return fmt.Errorf("%d page tables, expected at most 1", tables)
 	}
 	for _, r := range l.For {
 		if r < 0 || r >= len(s.Results) {
