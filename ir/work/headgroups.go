@@ -86,3 +86,10 @@ func (p HeadGroups) Constant(string) []int32 { return int32s(p.List) }
 func (p HeadGroups) CheckConstant(_ string, list []int32) error {
 	return checkList(list, p.KVHeads(), p.KVHeads())
 }
+
+// Read implements Reader.
+func (p HeadGroups) Read(before, rows int64) (bytes, flops int64) {
+	bytes, flops = p.Full.Read(before, rows)
+	b, f := p.Stream.Read(before, rows)
+	return bytes + b, flops + f
+}
