@@ -20,10 +20,17 @@
 // no token depends on the others of its step. The first two layers read everything,
 // however many layers there are. Between selections (every Reselect tokens, at places
 // in the text, so that a page opens with one) a sequence reads the pages of the last;
-// a prompt in between voids them. Streaming heads and windows have nothing to select.
+// a prompt in between voids them; picks lie with the page of the newest token, which no
+// other sequence has. Streaming heads and windows have nothing to select.
+//
+// testdata/before.svg and testdata/after.svg draw one layer without and with it; go
+// generate makes them anew.
 //
 // Read select.go (the pass), layers.go (which layer an attention is in), traffic.go
 // (what it saves).
 //
 // Border law: imports quire/ir and quire/passes.
 package quest
+
+//go:generate go run quire/tools/quire graph testdata/layer.yaml --after siblings.merge-linears -o testdata/before.svg
+//go:generate go run quire/tools/quire graph testdata/layer.yaml --quest budget=512,dense-layers=0 --after quest.select-pages -o testdata/after.svg

@@ -109,13 +109,22 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed, Notes: m.Notes}, nil
 }
 
+// Passes is the pipeline for a model's options: those of its spec, and of the command line.
+func (o Options) Passes(f spec.Options) (passes.Pipeline, error) {
+	duo, err := duoOptions(f.Duo)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(f.Quest)}), nil
+}
+
 // pipeline runs the passes on the model's module, or the rest of them on a dump.
 func (o Options) pipeline(ctx context.Context, m *frontends.Model) (*ir.Module, []passes.Record, error) {
-	duo, err := duoOptions(m.Options.Duo)
+	list, err := o.Passes(m.Options)
 	if err != nil {
 		return nil, nil, err
 	}
-	list, module := pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(m.Options.Quest)}), m.Module
+	module := m.Module
 	if o.From != "" {
 		var err error
 		if module, list, err = Resume(o.From, list); err != nil {

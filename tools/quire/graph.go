@@ -12,7 +12,6 @@ import (
 	"quire/ir"
 	"quire/ir/dot"
 	"quire/passes"
-	"quire/passes/pipeline"
 	"quire/tools/model"
 )
 
@@ -26,7 +25,7 @@ type graphCmd struct {
 }
 
 func (graphCmd) Help() string {
-	return "Examples:\n\n    quire graph smollm2 -o model.svg\n    quire graph smollm2 --after fuse.norms -o fused.html\n    quire graph ir/02-awq.fuse-dequant-gemm.ir --layers all -o all.json"
+	return "Examples:\n\n    quire graph smollm2 -o model.svg\n    quire graph smollm2 --after fuse.norms -o fused.html\n    quire graph smollm2 --quest budget=512 --after quest.select-pages -o quest.svg\n    quire graph ir/02-awq.fuse-dequant-gemm.ir --layers all -o all.json"
 }
 
 type graphResult struct {
@@ -88,10 +87,13 @@ func (c *graphCmd) module(ctx context.Context, e *environment) (*ir.Module, erro
 	if err != nil {
 		return nil, err
 	}
-	list := pipeline.Standard(pipeline.Options{Dot: o.Dot})
 	if strings.EqualFold(filepath.Ext(c.Model), ".ir") {
 		if c.After == "" {
 			return e.parseIR(c.Model)
+		}
+		list, err := o.Passes(o.Frontend.Options)
+		if err != nil {
+			return nil, err
 		}
 		m, rest, err := model.Resume(c.Model, list)
 		if err != nil {
@@ -109,6 +111,10 @@ func (c *graphCmd) module(ctx context.Context, e *environment) (*ir.Module, erro
 		return nil, err
 	}
 	defer src.Close()
+	list, err := o.Passes(src.Options)
+	if err != nil {
+		return nil, err
+	}
 	return c.after(ctx, src.Module, list)
 }
 
