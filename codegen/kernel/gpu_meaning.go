@@ -19,6 +19,8 @@ type half struct {
 var (
 	halfF16  = half{block.F32ToF16, block.F16ToF32}
 	halfBF16 = half{block.F32ToBF16, block.BF16ToF32}
+	// finiteF16 has no infinity.
+	finiteF16 = half{func(x float32) uint16 { return block.F32ToF16(min(max(x, -65504), 65504)) }, block.F16ToF32}
 )
 
 // two gives both numbers of a lane's word.

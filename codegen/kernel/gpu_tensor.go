@@ -21,7 +21,8 @@ func (h Half) name(f16 string) string {
 	return f16 + ".f16"
 }
 
-// Pack rounds two numbers to the encoding, lo in the low half of the word.
+// Pack rounds two numbers to the encoding, lo in the low half of the word. What is beyond
+// float16's range becomes its greatest number: a sum is wrong then, but not infinite.
 func (g GPU) Pack(h Half, lo, hi F32) I32 {
 	return I32{g.k, g.k.call(h.name("pack"), types.I32, hi.v, lo.v)}
 }

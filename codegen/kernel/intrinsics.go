@@ -66,7 +66,7 @@ var intrinsics = map[string]intrinsic{
 	"fence":        {llvm: "llvm.nvvm.membar.gl", arch: target.PTX, doc: "orders accesses as the device sees them", means: func(c *Call) { c.Fence() }},
 
 	"atom.inc":       {arch: target.PTX, asm: "atom.global.gpu.inc.u32 $0, [$1], $2;", cons: "=r,l,r,~{memory}", doc: "counts up to a limit, then wraps to 0", means: countUp},
-	"pack.f16":       {arch: target.PTX, asm: "cvt.rn.f16x2.f32 $0, $1, $2;", cons: "=r,f,f", doc: "two float16; the first is the high half", means: pack(halfF16)},
+	"pack.f16":       {arch: target.PTX, asm: "cvt.rn.satfinite.f16x2.f32 $0, $1, $2;", cons: "=r,f,f", doc: "two float16, the greatest for what is beyond; the first is the high half", means: pack(finiteF16)},
 	"pack.bf16":      {arch: target.PTX, asm: "cvt.rn.bf16x2.f32 $0, $1, $2;", cons: "=r,f,f", doc: "two bfloat16; the first is the high half", means: pack(halfBF16)},
 	"prmt":           {llvm: "llvm.nvvm.prmt", arch: target.PTX, doc: "four of eight bytes", means: permuteBytes},
 	"movmatrix":      {arch: target.PTX, asm: "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;", cons: "=r,r", doc: "transpose of 8 x 8 two-byte numbers", means: transpose},

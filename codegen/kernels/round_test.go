@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"quire/ir/types/block"
 	"quire/ir/work"
 )
 
@@ -22,6 +23,23 @@ func TestRoundBF16(t *testing.T) {
 		for i, v := range x {
 			if got := y[i/p.Dim*int(p.RowBytes())/2+i%p.Dim]; got != bf16(v) {
 				t.Fatalf("%s: value %d: %v is %04x, want %04x", tgt.Name, i, v, got, bf16(v))
+			}
+		}
+	}
+}
+
+// float16 has no room for some activations: they become its greatest number, not infinite.
+func TestRoundF16(t *testing.T) {
+	for _, tgt := range gpus(t)[:1] {
+		p := work.Round{Dim: 96, To: work.F16}
+		const n = 2
+		x, y := random(t, n*p.Dim, 3), alloc[uint16](t, n*int(p.RowBytes())/2)
+		x[5], x[6], x[7] = 1e6, -65520, 65504
+		open(t, tgt, p).bind(t, 0, p, work.Dims{N: n}, map[string]uintptr{"x": addr(x), "y": addr(y)}).run(2)
+		for i, v := range x {
+			want := block.F32ToF16(min(max(v, -65504), 65504))
+			if got := y[i/p.Dim*int(p.RowBytes())/2+i%p.Dim]; got != want {
+				t.Fatalf("%s: value %d: %v is %04x, want %04x", tgt.Name, i, v, got, want)
 			}
 		}
 	}
