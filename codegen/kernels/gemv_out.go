@@ -204,11 +204,10 @@ func (e out) store(n, row kernel.I64, v kernel.F32) {
 			v = v.Add(kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at)))
 		}
 	} else {
-		x := act(p.Act, v.Splat(), k)
+		v = e.act(v)
 		if p.Softcap > 0 {
-			x = softcap(x, p.Softcap, k)
+			v = softcap(v.Splat(), p.Softcap, k).Own()
 		}
-		v = x.Own()
 	}
 	kernel.StoreF32(kernel.Arg[kernel.F32](k, "y").At(at), v)
 }
@@ -216,8 +215,25 @@ func (e out) store(n, row kernel.I64, v kernel.F32) {
 func (e out) glu(n, row kernel.I64, gate, up kernel.F32) {
 	f := int64(e.p.Rows[0])
 	gate, up = e.biased(row, gate), e.biased(row.Plus(f), up)
-	v := act(e.p.Act, gate.Splat(), e.k).Own().Mul(up)
+	v := e.act(gate).Mul(up)
 	kernel.StoreF32(kernel.Arg[kernel.F32](e.k, "y").At(n.Times(f).Add(row)), v)
+}
+
+// act is the activation function, by the machine's exponential and reciprocal where it is x
+// times a logistic function: a relative error of about 1e-6, as the sum's own.
+func (e out) act(x kernel.F32) kernel.F32 {
+	k, g := e.k, e.k.GPU()
+	logistic := func(y kernel.F32) kernel.F32 {
+		return g.Rcp(g.Exp2F(y.Mul(k.Float(-1.44269504088896341))).Add(k.Float(1)))
+	}
+	switch e.p.Act {
+	case work.SiLU:
+		return x.Mul(logistic(x))
+	case work.GELUTanh:
+		u := x.Mul(x).FMA(k.Float(0.044715), k.Float(1)).Mul(x)
+		return x.Mul(logistic(u.Mul(k.Float(2 * 0.79788456080286536))))
+	}
+	return act(e.p.Act, x.Splat(), k).Own()
 }
 
 // angle is cos and sin of rotation i of row n.

@@ -385,6 +385,7 @@ func linears() []work.Linear {
 		lin{Enc: layout.Q4G128, Rows: []int{48}, Cols: 37 * 128, Epilogue: work.Store},
 		lin{Enc: layout.Q6_K, Rows: []int{48}, Cols: 23 * 256, Epilogue: work.Store},
 		lin{Enc: layout.Q4G128, Rows: []int{150, 150}, Cols: 256, Norm: rms, Bias: true, Act: work.SiLU, Epilogue: work.GLU},
+		lin{Enc: layout.Q4G128, Rows: []int{150, 150}, Cols: 256, Act: work.GELUTanh, Epilogue: work.GLU},
 		lin{Enc: layout.Q4G128, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Bias: true, Epilogue: work.QKV, QKV: heads(work.Half, 32, layout.F16)},
 		lin{Enc: layout.BF16, Rows: []int{64, 32, 32}, Cols: 512, Norm: rms, Epilogue: work.QKV, QKV: heads(work.Adjacent, 16, layout.BF16)},
 		lin{Enc: layout.Q4_0, Rows: []int{64, 32, 32}, Cols: 512, Epilogue: work.QKV, QKV: heads(work.NoRope, 0, layout.F16)},
