@@ -41,6 +41,10 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return gemvBody(p), true
 	case work.GEMM:
 		return gemmBody(p), true
+	case work.Summarise:
+		return main(func(k *kernel.Kernel) { summariseGPU(k, p) })
+	case work.PageSelectGPU:
+		return main(func(k *kernel.Kernel) { newSelectorGPU(k, p).item() })
 	case work.PrefillGPU:
 		return attentionPrefillGPU(p), true
 	case work.DecodeGPU:

@@ -43,6 +43,9 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_bf16", prefillGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
 	{"prefill_64", prefillGPU(64, layout.F16, 0), []string{"ldmatrix"}},
 	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},
+	{"pageselect", work.PageSelectGPU{PageSelect: quest, Blocks: 264}, []string{"atom.global.gpu.inc.u32"}},
+	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
+	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.f16x2.f32"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 }, products()...)
 
@@ -112,4 +115,13 @@ func prefillGPU(dim int, enc layout.Enc, cap float32) work.PrefillGPU {
 	a := decodeGPU(dim, enc, cap).Attention
 	a.Phase, a.Split = work.Prefill, 0
 	return work.PrefillGPU{Attention: a}
+}
+
+// quest is Llama-3-8B's selection of 64 pages.
+var quest = work.PageSelect{Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 64, Every: 4}
+
+func pickedGPU() work.DecodeGPU {
+	p := decodeGPU(128, layout.F16, 0)
+	p.Window, p.Sink, p.Summary, p.Budget, p.Kept = 0, 0, quest.Summary, quest.Budget, true
+	return p
 }

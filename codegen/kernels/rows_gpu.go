@@ -178,20 +178,18 @@ func ropeGPU(k *kernel.Kernel, p work.Rope) {
 
 // kvStoreGPU appends one row's keys and values. A page on a GPU holds, for a cache of a
 // layer, keys [kv head][token][pad] and then values the same way: a token's entry of a
-// head is one piece, so that attention's warps load 16 bytes a lane of either.
+// head is one piece, so that attention's warps load 16 bytes a lane of either. Summaries are Summarise's.
 func kvStoreGPU(k *kernel.Kernel, p work.KVStore) {
 	half, ok := map[layout.Enc]kernel.Half{layout.F16: kernel.Float16, layout.BF16: kernel.BFloat16}[p.CacheEnc]
 	if !ok {
 		k.Errorf("kvstore: cache %q, expected f16 or bf16 on a GPU", p.CacheEnc)
 		return
 	}
-	if p.Summary > 0 {
-		k.Errorf("kvstore: page summaries, expected none on a GPU")
-	}
 	n, pad := k.Item(), work.Padded(p.Dim)
 	at := appendTo{k: k, page: p.Page}.row(n)
 	bytes := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)
-	page := kernel.Arg[kernel.U8](k, "cache").At(at.page.Times(bytes).Add(at.token.Times(int64(2 * pad))))
+	stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
+	page := kernel.Arg[kernel.U8](k, "cache").At(at.page.Times(stride).Add(at.token.Times(int64(2 * pad))))
 	r := newRowGPU(k, p)
 	for i, name := range []string{"k", "v"} {
 		x := kernel.Arg[kernel.F32](k, name).At(n.Times(int64(p.KVHeads * p.Dim)))

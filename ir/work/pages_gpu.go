@@ -1,0 +1,109 @@
+package work
+
+import "quire/ir/types/layout"
+
+// Summarise makes the summaries of pages' keys that a step's rows have touched, from the
+// keys as stored: on a GPU, where the blocks that append rows do not wait for each other,
+// it follows them as a launch of its own. A row does the work of its summary if it is the
+// summary's last token or its slot's last row; the others leave.
+//
+// Operands: cache, row_slot, slot_start, slot_len, pages; N, P. An item is a row.
+type Summarise struct {
+	perRow
+	KVHeads, Dim  int
+	CacheEnc      layout.Enc
+	Page, Summary int
+}
+
+// Family implements Params.
+func (p Summarise) Family() string { return "summarise" }
+
+// Key implements Params.
+func (p Summarise) Key() string {
+	return key("summarise", "kv", p.KVHeads, "dim", p.Dim, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary)
+}
+
+// Validate implements Params.
+func (p Summarise) Validate() error {
+	c := &check{family: "summarise"}
+	c.positive("kv heads", p.KVHeads)
+	c.positive("head dim", p.Dim)
+	c.cache(p.CacheEnc, p.Page)
+	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
+	c.positive("summary", p.Summary)
+	c.summary(p.Page, p.Summary)
+	return c.err()
+}
+
+// Operands implements Params.
+func (p Summarise) Operands() []Operand {
+	return join(one("cache", Cache, Update), rowmap(), dims("N", "P"))
+}
+
+// Items implements Params.
+func (p Summarise) Items(d Dims) int64 { return d.N }
+
+// Grid implements Gridded: a thread has two channels of a head.
+func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * Padded(p.Dim)) }
+
+// PageSelectGPU is PageSelect on a GPU, where the grid depends on no length: a slot's kv
+// head has Splits items, which share its pages. The last of them to finish makes the lists.
+//
+// Operands: q f32[N, Heads, Dim], cache, slot_start, slot_new, slot_len, pages, scores
+// (Temp), pick i32[N, Lists, Budget] or, with Every, kept; S, P.
+//
+// Items: (slot * KVHeads + kv head) * Splits + split.
+type PageSelectGPU struct {
+	PageSelect
+	Blocks int // items that fill the device
+}
+
+// Family implements Params.
+func (p PageSelectGPU) Family() string { return "pageselect_gpu" }
+
+// Key implements Params.
+func (p PageSelectGPU) Key() string {
+	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks)
+}
+
+// Validate implements Params.
+func (p PageSelectGPU) Validate() error {
+	c := &check{family: "pageselect_gpu"}
+	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
+	c.that(p.Blocks > 0, "%d blocks, expected more than 0", p.Blocks)
+	if err := p.PageSelect.Validate(); err != nil {
+		return err
+	}
+	return c.err()
+}
+
+// Operands implements Params.
+func (p PageSelectGPU) Operands() []Operand {
+	all := p.PageSelect.Operands()
+	return all[:len(all)-1] // C is known to the device alone
+}
+
+// Splits is the number of items of a slot's kv head.
+func (p PageSelectGPU) Splits(slots int64) int64 {
+	return max(1, min(MaxSplits, int64(p.Blocks)/max(1, slots*int64(p.KVHeads))))
+}
+
+// Items implements Params.
+func (p PageSelectGPU) Items(d Dims) int64 { return d.S * int64(p.KVHeads) * p.Splits(d.S) }
+
+// Group implements Params: the kernel itself finds the last of a group's items.
+func (p PageSelectGPU) Group(Dims) int64 { return 0 }
+
+// Scratch implements Params.
+func (p PageSelectGPU) Scratch() int64 { return 0 }
+
+// Temp implements Params: a counter for each slot's kv head, then scores [slot][head][P].
+func (p PageSelectGPU) Temp(d Dims) int64 { return CounterBytes + 4*d.S*int64(p.Heads)*d.P }
+
+// SelectWarps is the number of warps of a block of PageSelectGPU.
+const SelectWarps = 8
+
+// Grid implements Gridded: values of warps, 256 counts of a digit of scores, and four words.
+func (p PageSelectGPU) Grid() Grid {
+	return Grid{Warps: SelectWarps, PerBlock: 1, Room: 2, Shared: 4 * (32 + 256 + 4)}
+}
