@@ -44,7 +44,7 @@ const spinTurns = 1000
 // touched where a step differs from the one before.
 type bound struct {
 	def      *program.Step
-	guards   []guard
+	guards   program.Guards
 	launches []launch
 	results  []result
 
@@ -60,11 +60,6 @@ type bound struct {
 	want     device.Want
 	moves    int // of the Model's memory when pointers were written
 	counters int64
-}
-
-type guard struct {
-	lhs, rhs types.Dim
-	atMost   bool
 }
 
 type result struct {
@@ -105,16 +100,9 @@ func wantOf(name string) device.Want {
 // bind lays a Step out. Pointers are written later.
 func (m *Model) bind(def *program.Step) (*bound, error) {
 	s := &bound{def: def, widths: make([]int64, len(m.p.Tables))}
-	for _, g := range def.When {
-		l, err := types.ParseDim(g.Lhs)
-		if err != nil {
-			return nil, err
-		}
-		r, err := types.ParseDim(g.Rhs)
-		if err != nil {
-			return nil, err
-		}
-		s.guards = append(s.guards, guard{l, r, g.AtMost})
+	var err error
+	if s.guards, err = def.Guards(); err != nil {
+		return nil, err
 	}
 	for i := range def.Results {
 		r := &def.Results[i]
@@ -132,7 +120,6 @@ func (m *Model) bind(def *program.Step) (*bound, error) {
 		}
 	}
 	n := len(def.Launch)
-	var err error
 	if s.mem, err = reserve(8 * int64(ctxWords+n*recWords+n*2+words+lists)); err != nil {
 		return nil, err
 	}
@@ -185,21 +172,6 @@ func (m *Model) bindLaunch(def *program.Step, d *program.Launch) (launch, error)
 	small, large := work.Dims{N: 2, M: 1, S: 2, P: 1, C: 1}, work.Dims{N: 2, M: 1, S: 2, P: 1 << 16, C: 1 << 20}
 	l.device = l.params.Items(small) != l.params.Items(large) || l.params.Group(small) != l.params.Group(large) || l.params.Temp(small) != l.params.Temp(large)
 	return l, l.profile.parse(d)
-}
-
-// holds says whether the Step is made for these dims.
-func (s *bound) holds(b types.Bindings) bool {
-	for _, g := range s.guards {
-		l, err := g.lhs.Eval(b)
-		if err != nil {
-			return false
-		}
-		r, err := g.rhs.Eval(b)
-		if err != nil || l > r || !g.atMost && l != r {
-			return false
-		}
-	}
-	return true
 }
 
 // size writes what depends on dims: dim words, items, chunks, groups. It returns with

@@ -36,7 +36,7 @@ type Model struct {
 	weights laid
 	mapped  int64
 	caches  []region
-	limits  []int // physical pages of each table
+	tables  []device.Table
 
 	slots    []growing
 	slotted  [][]types.Dim
@@ -78,9 +78,12 @@ func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err err
 		return nil, fmt.Errorf("cpu: pages for %d tables, the program has %d", len(o.Pages), len(p.Tables))
 	}
 	m := &Model{
-		p: p, threads: max(1, o.Threads), profiling: o.Profile, limits: slices.Clone(o.Pages), moves: 1,
+		p: p, threads: max(1, o.Threads), profiling: o.Profile, moves: 1,
 		slots: make([]growing, len(p.Slots)), inputs: make([]growing, len(inputNames)), pages: make([]growing, len(p.Tables)),
 		bindings: types.Bindings{}, widths: make([]int64, len(p.Tables)),
+	}
+	for i, t := range p.Tables {
+		m.tables = append(m.tables, device.Table{Page: t.Page, Pages: o.Pages[i]})
 	}
 	defer func() {
 		if err != nil {
@@ -145,9 +148,9 @@ func (m *Model) memory() (err error) {
 		m.slotted = append(m.slotted, sizes)
 	}
 	for _, c := range m.p.Caches {
-		r, err := reserveHuge(c.PageBytes * int64(m.limits[c.Table]))
+		r, err := reserveHuge(c.PageBytes * int64(m.tables[c.Table].Pages))
 		if err != nil {
-			return fmt.Errorf("cpu: cache %s: %d pages: %w", c.Name, m.limits[c.Table], err)
+			return fmt.Errorf("cpu: cache %s: %d pages: %w", c.Name, m.tables[c.Table].Pages, err)
 		}
 		r.huge(hugeBytes)
 		m.caches = append(m.caches, r)
@@ -174,7 +177,7 @@ func (m *Model) Step(b *device.Batch) (device.Output, error) {
 		m.widths[i] = int64(p.Width)
 		m.bindings["P"] = max(m.bindings["P"], m.widths[i])
 	}
-	i := slices.IndexFunc(m.steps, func(s *bound) bool { return s.holds(m.bindings) })
+	i := slices.IndexFunc(m.steps, func(s *bound) bool { return s.guards.Hold(m.bindings) })
 	if i < 0 {
 		return device.Output{}, fmt.Errorf("cpu: no step of the program is for N = %d, M = %d, S = %d", d.N, d.M, d.S)
 	}

@@ -1,0 +1,299 @@
+package cuda_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"quire/runtime/cuda"
+	"quire/runtime/cuda/driver"
+	"quire/runtime/cuda/driver/fake"
+	"quire/runtime/device"
+	"quire/runtime/program"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func options(d *fake.Driver) cuda.Options {
+	return cuda.Options{Library: d, Pages: []int{poolPages}, Threads: 2}
+}
+
+// empty fails the test unless the driver was given everything back.
+func empty(t testing.TB, d *fake.Driver) {
+	t.Helper()
+	if dev, host, objects, contexts := d.Ledger(); dev != 0 || host != 0 || objects != 0 || contexts != 0 {
+		t.Errorf("after Close the driver holds %d bytes, %d pinned, %d objects, %d contexts", dev, host, objects, contexts)
+	}
+}
+
+func open(t testing.TB, d *fake.Driver, o cuda.Options) *cuda.Model {
+	t.Helper()
+	m, err := cuda.Load(t.Context(), toy(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := m.Memory(); got != (device.Memory{}) {
+			t.Errorf("after Close the ledger is %+v", got)
+		}
+		empty(t, d)
+	})
+	return m
+}
+
+// chat runs prompts of three sequences, then decode steps of all and of one, with sizes
+// that grow: rows, slots, widths of tables.
+func chat(t testing.TB, m *cuda.Model) error {
+	t.Helper()
+	p := &pool{}
+	seqs := []*sequence{{}, {}, {}}
+	prompt := func(n int) []int32 {
+		out := make([]int32, n)
+		for i := range out {
+			out[i] = int32((7*i + n) % vocab)
+		}
+		return out
+	}
+	if err := p.step(t, m, seqs[:1], [][]int32{prompt(5)}); err != nil {
+		return err
+	}
+	if err := p.step(t, m, seqs, [][]int32{{1}, prompt(130), prompt(64)}); err != nil {
+		return err
+	}
+	for range 70 {
+		if err := p.step(t, m, seqs, [][]int32{{toyNext(seqs[0].tokens)}, {3}, {9}}); err != nil {
+			return err
+		}
+	}
+	if err := p.step(t, m, seqs[1:2], [][]int32{prompt(1100)}); err != nil { // more than 16 pages
+		return err
+	}
+	for range 3 {
+		if err := p.step(t, m, seqs[:2], [][]int32{{5}, {6}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestSteps(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*cuda.Options)
+	}{
+		{"graphs", func(*cuda.Options) {}},
+		{"launches", func(o *cuda.Options) { o.NoGraphs = true }},
+		{"profile", func(o *cuda.Options) { o.Profile = true }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := &fake.Driver{Kernels: toyKernels}
+			o := options(d)
+			c.edit(&o)
+			m := open(t, d, o)
+			if err := chat(t, m); err != nil {
+				t.Fatal(err)
+			}
+			prof := m.Profile()
+			if o.Profile != (len(prof) == 12) {
+				t.Errorf("%d launches in the profile", len(prof))
+			}
+			if o.Profile && (prof[0].Step != "decode" || prof[0].Calls != 73 || prof[0].Bytes != 132*(3*70+2*3) || prof[0].Seconds <= 0) {
+				t.Errorf("profile %+v", prof[0])
+			}
+		})
+	}
+}
+
+// One graph serves every decode step of a shape, however long the sequences get.
+func TestGraphCache(t *testing.T) {
+	d := &fake.Driver{Kernels: toyKernels}
+	m := open(t, d, options(d))
+	p, seqs := &pool{}, []*sequence{{}, {}}
+	for range 200 {
+		if err := p.step(t, m, seqs, [][]int32{{1}, {2}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := d.Counts[driver.GraphInstantiate]; n != 1 {
+		t.Errorf("%d graphs for 200 steps of a shape, want 1", n)
+	}
+	if n := d.Counts[driver.GraphLaunch]; n != 200 {
+		t.Errorf("%d launches of it, want 200", n)
+	}
+	if n := d.Counts[driver.LaunchKernelEx]; n != 6 {
+		t.Errorf("%d launches of kernels, want the 6 of the capture", n)
+	}
+	if err := p.step(t, m, seqs[:1], [][]int32{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := d.Counts[driver.GraphInstantiate]; n != 2 {
+		t.Errorf("%d graphs for two shapes, want 2", n)
+	}
+}
+
+// An argmax nobody wants is left out.
+func TestUnwantedResult(t *testing.T) {
+	d := &fake.Driver{Kernels: toyKernels}
+	m := open(t, d, options(d))
+	p := &pool{}
+	b := p.batch([]*sequence{{}}, [][]int32{{4}})
+	b.Want = device.Logits
+	out, err := m.Step(b)
+	if err != nil || out.ArgMax != nil || out.Logits[toyNext([]int32{4})] != 1 {
+		t.Errorf("output %+v, error %v", out, err)
+	}
+	if slices.Contains(d.Log, "kernel argmax") {
+		t.Error("the kernel of an unwanted result ran")
+	}
+}
+
+func TestCopyPage(t *testing.T) {
+	d := &fake.Driver{Kernels: toyKernels}
+	m := open(t, d, options(d))
+	p, s := &pool{}, &sequence{}
+	if err := p.step(t, m, []*sequence{s}, [][]int32{{1, 2, 3}}); err != nil {
+		t.Fatal(err)
+	}
+	m.CopyPage(0, s.pages[0], 7)
+	s.pages[0] = 7
+	if err := p.step(t, m, []*sequence{s}, [][]int32{{4}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whichever allocation fails, the error says so and everything is given back.
+func TestOutOfMemory(t *testing.T) {
+	for k := 1; ; k++ {
+		d := &fake.Driver{Kernels: toyKernels, FailAt: k}
+		m, err := cuda.Load(t.Context(), toy(t), options(d))
+		if err == nil {
+			err = chat(t, m)
+			if e := m.Close(); e != nil {
+				t.Fatalf("allocation %d: close: %v", k, e)
+			}
+		}
+		empty(t, d)
+		if err == nil {
+			if d.Allocations() >= k {
+				t.Errorf("allocation %d failed and nothing was said", k)
+			}
+			if k < 20 {
+				t.Errorf("%d allocations, expected more", k)
+			}
+			return
+		}
+		var e *driver.Error
+		if !errors.As(err, &e) || e.Code != driver.OutOfMemory || e.Sticky {
+			t.Fatalf("allocation %d: %v", k, err)
+		}
+	}
+}
+
+// After a step that ran out of memory the next one may succeed.
+func TestOutOfMemoryOnce(t *testing.T) {
+	for k := 1; ; k++ {
+		d := &fake.Driver{Kernels: toyKernels}
+		m, err := cuda.Load(t.Context(), toy(t), options(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.FailAt = d.Allocations() + k
+		if err = chat(t, m); err != nil {
+			if again := chat(t, m); again != nil {
+				t.Fatalf("allocation %d: the second try: %v", k, again)
+			}
+		}
+		if e := m.Close(); e != nil {
+			t.Fatal(e)
+		}
+		empty(t, d)
+		if err == nil {
+			return
+		}
+	}
+}
+
+// A fault loses the device: the step says which kernel of which step, and so do later ones.
+func TestStickyFault(t *testing.T) {
+	for _, k := range []int{1, 6, 7, 40} {
+		d := &fake.Driver{Kernels: toyKernels, FaultAt: k}
+		m, err := cuda.Load(t.Context(), toy(t), options(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			err := chat(t, m)
+			var e *driver.Error
+			if !errors.As(err, &e) || !e.Sticky || e.Name != "CUDA_ERROR_ILLEGAL_ADDRESS" || !strings.Contains(err.Error(), "the device is lost") {
+				t.Errorf("fault at launch %d: %v", k, err)
+			}
+		}
+		if err := m.Close(); err == nil {
+			t.Error("close says nothing of the fault")
+		}
+		if got := m.Memory(); got != (device.Memory{}) {
+			t.Errorf("after Close the ledger is %+v", got)
+		}
+	}
+}
+
+// A stream that never ends: Stop makes the step return, and Close does not wait for ever.
+func TestHang(t *testing.T) {
+	d := &fake.Driver{Kernels: toyKernels}
+	m, err := cuda.Load(t.Context(), toy(t), options(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Hang = true
+	time.AfterFunc(20*time.Millisecond, m.Stop)
+	p := &pool{}
+	if err := p.step(t, m, []*sequence{{}}, [][]int32{{1}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("step: %v", err)
+	}
+	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "does not end") {
+		t.Errorf("close: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := cuda.Load(ctx, toy(t), options(&fake.Driver{Kernels: toyKernels, Hang: true})); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("load: %v", err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*program.Program, *fake.Driver)
+		says string
+	}{
+		{"target", func(p *program.Program, _ *fake.Driver) { p.Target = "x86-64-v3" }, "the program is for x86-64-v3"},
+		{"old device", func(_ *program.Program, d *fake.Driver) { d.SM = 75 }, "the program is for sm_80, Fake GPU is sm_75"},
+		{"another device's own", func(p *program.Program, d *fake.Driver) { p.Target, d.SM = "sm_90a", 100 }, "the program is for sm_90a, Fake GPU is sm_100"},
+		{"code", func(_ *program.Program, d *fake.Driver) { d.Refuse = "toy" }, "ptxas: line 1: unexpected toy"},
+		{"symbol", func(p *program.Program, _ *fake.Driver) { p.Kernels[2].Symbol = "absent" }, "cuModuleGetFunction: CUDA_ERROR_NOT_FOUND (absent)"},
+		{"memory", func(_ *program.Program, d *fake.Driver) { d.Memory = 1 << 20 }, "cache kv0: 512 pages: cuMemAlloc_v2: CUDA_ERROR_OUT_OF_MEMORY"},
+		{"source", func(p *program.Program, _ *fake.Driver) { p.Sources[0].Path += ".gone" }, "gains.gone"},
+		{"validate", func(p *program.Program, _ *fake.Driver) { p.Vocab = 0 }, "vocabulary of 0"},
+	} {
+		p, d := toy(t), &fake.Driver{Kernels: toyKernels}
+		c.edit(p, d)
+		_, err := cuda.Load(t.Context(), p, options(d))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: error %v, want it to say %q", c.name, err, c.says)
+		}
+		empty(t, d)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := cuda.Load(ctx, toy(t), options(&fake.Driver{Kernels: toyKernels})); err == nil {
+		t.Error("a cancelled load succeeded")
+	}
+}

@@ -1,0 +1,20 @@
+// Package cuda runs Programs on an NVIDIA GPU. It implements device.Model, as package cpu
+// does: weights in one piece of device memory, slots, pages and inputs in others, a step as
+// launches on one stream.
+//
+// A step with few rows is captured as a graph the first time that its dims are met and
+// launched at once from then on: no launch of it depends on a length, only on the dims that
+// name the graph (rows, slots, a page table's width, rounded up to a power of two, what is
+// wanted). Memory that grows moves, and then all graphs are made anew.
+//
+// Steps are synchronous: Step returns when the results are in host memory. A Model's calls
+// come from one goroutine at a time; each locks itself to its thread and makes the device's
+// context current there, which costs less than a hop to another thread.
+//
+// After an error of the driver that loses the context every call returns that error, and
+// Close still gives everything back.
+//
+// Read model.go, bind.go, step.go, then weights.go and profile.go; driver is the binding.
+//
+// Border law: as package cpu: quire/runtime/..., quire/ir/types/..., quire/ir/work.
+package cuda

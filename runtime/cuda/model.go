@@ -1,0 +1,269 @@
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"quire/ir/types"
+	"quire/ir/work"
+	"quire/runtime/cuda/driver"
+	"quire/runtime/device"
+	"quire/runtime/program"
+)
+
+// Options are how a Program is bound. The zero value is device 0 without cache pages.
+type Options struct {
+	Ordinal int
+	Library driver.Library // nil: the one that is installed
+	Pages   []int          // physical pages of each table
+	// Packed gives a weight as laid out; nil: from the Program's sources, on Threads.
+	Packed   func(i int) []byte
+	Threads  int
+	Verify   bool // compare the sources' digests, which reads all of them once more
+	Progress func(done, total int64)
+	Profile  bool // time every launch; none overlaps another then, and there are no graphs
+	Separate bool // start no launch before what it follows has ended
+	NoGraphs bool
+}
+
+// Model is a Program on a GPU.
+type Model struct {
+	p        *program.Program
+	dev      *driver.Device
+	opts     Options
+	closed   bool
+	failed   error // of a call that has no result of its own; the next Step returns it
+	life     context.Context
+	stop     context.CancelFunc
+	overlaps bool
+
+	stream  driver.Stream
+	module  driver.Module
+	kernels []driver.Kernel
+
+	weights block
+	at      []driver.Pointer // of each weight
+	lists   block
+	caches  []block
+	tables  []device.Table
+
+	slots   []block
+	slotted [][]types.Dim
+	temp    block
+	inputs  inputs
+	pages   []pageTable
+	results []hostBlock
+	moves   int // how often any memory moved
+
+	steps    []*bound
+	graphs   map[graphKey]driver.Graph
+	bindings types.Bindings
+	profile  events
+}
+
+// Load binds a Program that Validate accepts. It is cancelled by ctx.
+func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if len(o.Pages) != len(p.Tables) {
+		return nil, fmt.Errorf("cuda: pages for %d tables, the program has %d", len(o.Pages), len(p.Tables))
+	}
+	if o.Library == nil {
+		if o.Library, err = driver.Open(); err != nil {
+			return nil, err
+		}
+	}
+	m := &Model{p: p, opts: o, moves: 1, slots: make([]block, len(p.Slots)), pages: make([]pageTable, len(p.Tables)),
+		graphs: map[graphKey]driver.Graph{}, bindings: types.Bindings{}, overlaps: !o.Separate && !o.Profile && strings.HasPrefix(p.Target, "sm_9")}
+	for i, t := range p.Tables {
+		m.tables = append(m.tables, device.Table{Page: t.Page, Pages: o.Pages[i]})
+	}
+	m.life, m.stop = context.WithCancel(context.Background())
+	if m.dev, err = driver.New(o.Library, o.Ordinal); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(ctx.Err(), err, m.Close())
+		}
+	}()
+	leave, err := m.dev.Enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	release := context.AfterFunc(ctx, m.stop)
+	defer release()
+	for _, stage := range []func() error{m.code, m.memory, m.bind, func() error { return m.fill(ctx) }} {
+		if err := stage(); err != nil {
+			return nil, err
+		}
+	}
+	if !release() {
+		return nil, ctx.Err()
+	}
+	return m, nil
+}
+
+// Info is the GPU.
+func (m *Model) Info() driver.Info { return m.dev.Info }
+
+// code loads the cubin where the device is what it was assembled for, else the PTX.
+func (m *Model) code() (err error) {
+	if m.stream, err = m.dev.NewStream(); err != nil {
+		return err
+	}
+	need, cubin, err := capability(m.p.Target)
+	if err != nil {
+		return err
+	}
+	sm := m.dev.SM()
+	if sm < need || strings.HasSuffix(m.p.Target, "a") && sm != need {
+		return fmt.Errorf("cuda: the program is for %s, %s is sm_%d", m.p.Target, m.dev.Name, sm)
+	}
+	code := m.p.Object
+	if len(m.p.Cubin) > 0 && sm/10 == cubin/10 {
+		code = m.p.Cubin
+	}
+	if m.module, _, err = m.dev.LoadModule(code); err != nil {
+		return err
+	}
+	for _, k := range m.p.Kernels {
+		g := work.GridOf(k.Params)
+		found, err := m.dev.Kernel(m.module, k.Symbol, g.Shared)
+		if err != nil {
+			return err
+		}
+		m.kernels = append(m.kernels, found)
+	}
+	return nil
+}
+
+// capability is the least compute capability of a target, and the one of its cubin.
+func capability(target string) (need, cubin int, err error) {
+	if _, err := fmt.Sscanf(target, "sm_%d", &need); err != nil || need <= 0 {
+		return 0, 0, fmt.Errorf("cuda: the program is for %s, expected sm_80 or newer", target)
+	}
+	return need, need, nil
+}
+
+// memory takes what does not depend on a step.
+func (m *Model) memory() error {
+	for _, text := range m.p.Slots {
+		sizes, err := program.Sizes(text)
+		if err != nil {
+			return err
+		}
+		m.slotted = append(m.slotted, sizes)
+	}
+	m.caches = make([]block, len(m.p.Caches))
+	for i, c := range m.p.Caches {
+		n := c.PageBytes * int64(m.tables[c.Table].Pages)
+		if n == 0 {
+			continue
+		}
+		if err := m.take(&m.caches[i], n); err != nil {
+			return fmt.Errorf("cuda: cache %s: %d pages: %w", c.Name, m.tables[c.Table].Pages, err)
+		}
+		// A kernel multiplies what lies behind a cache's end by zero: it must be finite.
+		if err := m.dev.Zero(m.stream, m.caches[i].at, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CopyPage implements device.Model. An error shows with the next step.
+func (m *Model) CopyPage(table int, from, to int32) {
+	leave, err := m.dev.Enter()
+	if err != nil {
+		m.failed = errors.Join(m.failed, err)
+		return
+	}
+	defer leave()
+	for i, c := range m.p.Caches {
+		if c.Table == table {
+			at := func(page int32) driver.Pointer { return m.caches[i].at + driver.Pointer(int64(page)*c.PageBytes) }
+			m.failed = errors.Join(m.failed, m.dev.Copy(m.stream, at(to), at(from), c.PageBytes))
+		}
+	}
+}
+
+// Discard implements device.Model: device memory of pages is not given back one by one.
+func (m *Model) Discard(int, []int32) {}
+
+// Memory implements device.Model.
+func (m *Model) Memory() device.Memory {
+	out := device.Memory{Weights: m.weights.n, Steps: m.temp.n + m.lists.n + m.inputs.dev.n, Code: int64(len(m.p.Object) + len(m.p.Cubin))}
+	for i := range m.slots {
+		out.Steps += m.slots[i].n
+	}
+	for i := range m.pages {
+		out.Steps += m.pages[i].dev.n
+	}
+	for i := range m.caches {
+		out.Caches += m.caches[i].n
+	}
+	if m.closed {
+		return device.Memory{}
+	}
+	return out
+}
+
+// patience is how long work may go on that was stopped, before the device is given up.
+const patience = time.Second
+
+// settle waits for what is in the stream, or gives the device up.
+func (m *Model) settle() error {
+	if m.stream == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := m.dev.Wait(ctx, m.stream)
+	if err != nil && ctx.Err() != nil {
+		m.dev.Abandon()
+	}
+	return err
+}
+
+// Stop makes the running Step, and all later ones, return with an error; any goroutine may
+// call it. Work that then goes on for a second costs the device: what it holds is given back
+// when the process ends.
+func (m *Model) Stop() { m.stop() }
+
+// Close implements device.Model. It may be called again.
+func (m *Model) Close() error {
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	var errs []error
+	if leave, err := m.dev.Enter(); err == nil {
+		defer leave()
+		errs = append(errs, m.settle())
+	}
+	m.stop()
+	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev))
+	for _, list := range [][]block{{m.weights, m.lists, m.temp, m.inputs.dev}, m.slots, m.caches} {
+		for i := range list {
+			errs = append(errs, m.dev.Free(list[i].at))
+		}
+	}
+	for i := range m.pages {
+		errs = append(errs, m.dev.Free(m.pages[i].dev.at), m.dev.FreeHost(m.pages[i].host))
+	}
+	errs = append(errs, m.dev.FreeHost(m.inputs.host))
+	for i := range m.results {
+		errs = append(errs, m.dev.FreeHost(m.results[i].data))
+	}
+	errs = append(errs, m.dev.CloseModule(m.module), m.dev.CloseStream(m.stream), m.dev.Close())
+	if lost := m.dev.Lost(); lost != nil {
+		return lost
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,137 @@
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"quire/runtime/cuda/driver"
+	"quire/runtime/weights"
+)
+
+// stagingBytes is about how much of the weights is packed at a time, while what was packed
+// before is on its way to the device.
+const stagingBytes = 256 << 20
+
+// fill lays the weights out on the host, in turns of two pinned buffers, and brings them
+// to the device.
+func (m *Model) fill(ctx context.Context) (err error) {
+	ws := m.p.Weights
+	if len(ws) == 0 {
+		return nil
+	}
+	var size, total int64
+	m.at = make([]driver.Pointer, len(ws))
+	for i, w := range ws {
+		m.at[i] = driver.Pointer(size)
+		size += up(w.Bytes, alignBytes)
+		total += w.Bytes
+	}
+	if err := m.take(&m.weights, size); err != nil {
+		return fmt.Errorf("cuda: weights: %w", err)
+	}
+	for i := range ws {
+		m.at[i] += m.weights.at
+	}
+	src, err := m.source(ctx)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	var staging [2][]byte
+	defer func() {
+		for i := range staging {
+			err = errors.Join(err, m.dev.FreeHost(staging[i]))
+		}
+	}()
+	var done int64
+	for first, turn := 0, 0; first < len(ws); turn++ {
+		next, n := first+1, up(ws[first].Bytes, alignBytes)
+		for next < len(ws) && n+ws[next].Bytes <= stagingBytes {
+			n += up(ws[next].Bytes, alignBytes)
+			next++
+		}
+		if turn >= 2 {
+			if err := m.wait(); err != nil { // the buffer's last copy
+				return err
+			}
+		}
+		buf := &staging[turn%2]
+		if err := m.needHost(buf, n); err != nil {
+			return err
+		}
+		base := m.at[first]
+		at := func(i int) []byte { return (*buf)[m.at[i]-base:][:ws[i].Bytes] }
+		if err := src.fill(ctx, first, next, at, func(n int64) {
+			if m.opts.Progress != nil {
+				m.opts.Progress(done+n, total)
+			}
+		}); err != nil {
+			return err
+		}
+		for i := first; i < next; i++ {
+			done += ws[i].Bytes
+		}
+		if err := m.dev.Upload(m.stream, base, (*buf)[:n]); err != nil {
+			return err
+		}
+		first = next
+	}
+	return m.wait()
+}
+
+// source is where packed weights come from.
+type source struct {
+	m     *Model
+	files *weights.Sources // nil: Options.Packed
+}
+
+func (m *Model) source(ctx context.Context) (*source, error) {
+	s := &source{m: m}
+	if m.opts.Packed != nil {
+		return s, nil
+	}
+	var err error
+	if s.files, err = weights.Open(m.p); err != nil {
+		return nil, err
+	}
+	if m.opts.Verify {
+		if err := s.files.Verify(ctx); err != nil {
+			return nil, errors.Join(err, s.files.Close())
+		}
+	}
+	return s, nil
+}
+
+func (s *source) close() {
+	if s.files != nil {
+		s.files.Close()
+	}
+}
+
+// fill packs the weights first to end-1.
+func (s *source) fill(ctx context.Context, first, end int, at func(i int) []byte, progress func(int64)) error {
+	if s.files != nil {
+		dst := func(i int) []byte {
+			if i < first || i >= end {
+				return nil
+			}
+			return at(i)
+		}
+		return s.files.Fill(ctx, dst, s.m.opts.Threads, func(done, _ int64) { progress(done) })
+	}
+	var done int64
+	for i := first; i < end; i++ {
+		b := s.m.opts.Packed(i)
+		if int64(len(b)) != s.m.p.Weights[i].Bytes {
+			return fmt.Errorf("cuda: weight %s: %d bytes, expected %d", s.m.p.Weights[i].Name, len(b), s.m.p.Weights[i].Bytes)
+		}
+		copy(at(i), b)
+		done += int64(len(b))
+		progress(done)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
