@@ -14,7 +14,7 @@ import (
 // memory writes down tables, caches and slots.
 func (b *builder) memory() {
 	for _, t := range b.m.Tables {
-		b.p.Tables = append(b.p.Tables, program.Table{Name: t.Name, Page: t.Page, Sink: t.Sink, Recent: t.Recent})
+		b.p.Tables = append(b.p.Tables, program.Table{Name: t.Name, Page: t.Page, Sink: t.Sink, Recent: t.Recent, Chunk: t.Chunk})
 	}
 	for _, c := range b.m.Caches {
 		t := slices.IndexFunc(b.m.Tables, func(t *ir.Table) bool { return t.Name == c.Table })

@@ -46,7 +46,7 @@ func (e *engine) assemble() bool {
 			if (r.left() == 1) != one || len(b.parts) >= slots {
 				continue
 			}
-			n := r.most(budget, outs)
+			n := r.most(budget, outs, e.limits.cut, len(b.parts) == 0)
 			if n == 0 {
 				continue
 			}
@@ -82,9 +82,20 @@ func (e *engine) assemble() bool {
 }
 
 // most is how many tokens the request may feed in a step that has room for budget rows of
-// prompts and outs rows of results.
-func (r *request) most(budget, outs int) int {
+// prompts and outs rows of results. Where results depend on the cut, it is all up to the
+// next multiple of cut, or none; alone in a step it may have more than there is room for.
+func (r *request) most(budget, outs, cut int, alone bool) int {
 	n := r.left()
+	if cut > 0 {
+		n = min(n, cut-r.sess.seq.Len()%cut)
+		if r.chunk > 0 {
+			n = min(n, r.chunk)
+		}
+		if !alone && (n > 1 && n > budget || r.all && n > outs) {
+			return 0
+		}
+		return n
+	}
 	if n > 1 {
 		n = min(n, budget)
 	}

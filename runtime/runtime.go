@@ -147,6 +147,7 @@ type limits struct {
 	context int
 	slots   int   // sequences in a step
 	chunk   int   // rows of prompts in a step
+	cut     int   // prompts are cut at its multiples, and nowhere else; 0: anywhere
 	pages   []int // of each table
 }
 
@@ -160,12 +161,15 @@ func (rt *Runtime) limits(p *program.Program) limits {
 	for _, k := range p.Caches {
 		pageBytes[k.Table] += k.PageBytes
 	}
+	for _, t := range p.Tables {
+		l.cut = max(l.cut, t.Chunk)
+	}
 	var one int64 // a full session
 	per := make([]int, len(p.Tables))
 	for i, t := range p.Tables {
 		tokens := l.context
 		if t.Recent != nil {
-			tokens = min(tokens, t.Sink+*t.Recent+c.chunk+(kv.Slack+3)*t.Page)
+			tokens = min(tokens, t.Sink+*t.Recent+max(c.chunk, t.Chunk)+(kv.Slack+3)*t.Page)
 		}
 		per[i] = (tokens + t.Page - 1) / t.Page
 		one += int64(per[i]) * pageBytes[i]

@@ -92,7 +92,7 @@ func pickList(k *kernel.Kernel, p work.Attention, n, slot, i, l kernel.I64) kern
 	return kernel.Arg[kernel.I32](k, "pick").At(n.Times(int64(p.Lists())).Add(l).Times(int64(p.Budget)))
 }
 
-// visible says whether any row from index first to last sees any token of a span. It is
+// visible says whether any row from index first (of the oldest window) to last sees any token of a span. It is
 // also the promise that the span's page is there.
 func (a attn) visible(span, first, last kernel.I64) kernel.Bool {
 	start := span.Times(int64(a.span))
@@ -107,13 +107,14 @@ func (a attn) visible(span, first, last kernel.I64) kernel.Bool {
 	return ok
 }
 
-// sees is the mask of 16 tokens from one on for the row at index i.
-func (a attn) sees(token, i kernel.I64) kernel.Mask {
+// sees is the mask of 16 tokens from one on for the row at index i, whose window is that of
+// the row at index w.
+func (a attn) sees(token, i, w kernel.I64) kernel.Mask {
 	k := a.k
 	j := token.I32().Splat().Add(k.Iota())
 	m := j.Lt(i.Plus(1).I32().Splat())
 	if a.p.Window > 0 {
-		in := i.Plus(int64(-a.p.Window)).I32().Splat().Lt(j)
+		in := w.Plus(int64(-a.p.Window)).I32().Splat().Lt(j)
 		if a.p.Sink > 0 {
 			in = in.Or(j.Lt(k.VecI(int32(a.p.Sink))))
 		}
@@ -127,7 +128,7 @@ type state struct{ max, sum, alpha kernel.Ptr[kernel.F32] }
 
 // peak finds the new maximum of a span's scores of one query. Scores of tokens that the row
 // at index i does not see may be anything, NaN too: they become minus infinity.
-func (a attn) peak(scores kernel.Ptr[kernel.F32], token, i kernel.I64, st state) {
+func (a attn) peak(scores kernel.Ptr[kernel.F32], token, i, w kernel.I64, st state) {
 	k := a.k
 	old := kernel.LoadF32(st.max)
 	top := old.Splat()
@@ -136,7 +137,7 @@ func (a attn) peak(scores kernel.Ptr[kernel.F32], token, i kernel.I64, st state)
 		if a.p.Softcap > 0 {
 			v = softcap(v, a.p.Softcap, k)
 		}
-		v = a.sees(token.Plus(layout.Lanes*j), i).Select(v, k.Vec(float32(math.Inf(-1))))
+		v = a.sees(token.Plus(layout.Lanes*j), i, w).Select(v, k.Vec(float32(math.Inf(-1))))
 		kernel.StoreVec(scores.Plus(layout.Lanes*j), v)
 		top = v.Max(top)
 	}

@@ -134,7 +134,7 @@ func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel
 	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
 		at := part.At(g.Times(int64(d.stride())))
 		st := state{at, at.Plus(1), d.alpha().At(g)}
-		d.peak(d.scores().At(g.Times(int64(d.span))), token, i, st)
+		d.peak(d.scores().At(g.Times(int64(d.span))), token, i, i, st)
 		d.weigh(d.scores().At(g.Times(int64(d.span))), st)
 	})
 	count := i.Plus(1).Sub(token).Min(k.Int(int64(d.span)))

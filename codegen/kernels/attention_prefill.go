@@ -66,6 +66,15 @@ type part struct{ slot, n, end, i, h kernel.I64 }
 
 func (b part) last() kernel.I64 { return b.i.Add(b.end).Sub(b.n).Plus(-1) }
 
+// window is the index whose window a row at index i has: chunked, that of the step's first
+// row of the slot.
+func (f prefiller) window(b part, i kernel.I64) kernel.I64 {
+	if !f.p.Chunked {
+		return i
+	}
+	return kernel.LoadI32(kernel.Arg[kernel.I32](f.k, "slot_len").At(b.slot)).I64()
+}
+
 func (f prefiller) item() {
 	k, kv := f.k, int64(f.p.KVHeads)
 	first := f.nth.Over(kv).Times(work.QueryBlock)
@@ -133,13 +142,13 @@ func (f prefiller) span32(at spanAt) (spanAt, int) {
 func (f prefiller) all(b part) {
 	k := f.k
 	kernel.Each(k, k.Int(0), b.last().Over(int64(f.span)).Plus(1), 1, func(s kernel.I64) {
-		kernel.When(k, f.visible(s, b.i, b.last()), func() {
+		kernel.When(k, f.visible(s, f.window(b, b.i), b.last()), func() {
 			at, ldb := f.span32(f.at(b.slot, b.h, s))
 			queries := b.end.Sub(b.n).Times(int64(f.group))
 			kernel.Each(k, k.Int(0), queries, int64(f.rows), func(q kernel.I64) {
 				end := q.Plus(int64(f.rows)).Min(queries)
 				first, last := b.i.Add(q.Over(int64(f.group))), b.i.Add(end.Plus(-1).Over(int64(f.group)))
-				kernel.When(k, f.visible(s, first, last), func() {
+				kernel.When(k, f.visible(s, f.window(b, first), last), func() {
 					f.tile(b, at, ldb, s.Times(int64(f.span)), q, end, last)
 				})
 			})
@@ -200,7 +209,8 @@ func (f prefiller) tile(b part, at spanAt, ldb int, token, q, end, last kernel.I
 		}
 	})
 	kernel.Each(k, q, end, 1, func(i kernel.I64) {
-		f.peak(f.scores().At(i.Sub(q).Times(int64(f.span))), token, b.i.Add(i.Over(int64(f.group))), f.state(i))
+		at := b.i.Add(i.Over(int64(f.group)))
+		f.peak(f.scores().At(i.Sub(q).Times(int64(f.span))), token, at, f.window(b, at), f.state(i))
 	})
 	kernel.Each(k, q, end, 1, func(i kernel.I64) {
 		f.weigh(f.scores().At(i.Sub(q).Times(int64(f.span))), f.state(i))

@@ -40,12 +40,9 @@ type Quest struct {
 	Reselect     int // tokens from one selection to the next, a divisor of PhysicalPage
 }
 
-// Names lists the options that nothing runs yet, as people spell them: "duo with prefill=chunked", "kv=int8".
+// Names lists the options that nothing runs yet, as people spell them: "kv=int8".
 func (o Options) Names() []string {
 	var out []string
-	if o.Duo != nil && o.Duo.Prefill == "chunked" {
-		out = append(out, "duo with prefill=chunked")
-	}
 	if o.KV == "int8" || o.KV == "int4" {
 		out = append(out, "kv="+o.KV)
 	}

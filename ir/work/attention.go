@@ -16,7 +16,7 @@ const QueryBlock = 32
 
 // Attention is causal grouped-query attention over a paged cache that holds the rows'
 // own keys already. A row at cache index i sees j <= i where i - j < Window (0: all)
-// or j < Sink. Scores are q.k * Scale, then Softcap * tanh(score / Softcap) if set.
+// or j < Sink; Chunked: where slot_len - j < Window. Scores are q.k * Scale, then Softcap * tanh(score / Softcap) if set.
 //
 // With Budget a slot's only new row sees but the pages of its list, made by PageSelect; the
 // rows of a prompt see all. In Decode every row must be its slot's only one.
@@ -32,6 +32,7 @@ type Attention struct {
 	Heads, KVHeads, Dim int
 	Scale               float32
 	Window, Sink        int
+	Chunked             bool // Prefill: all rows of a step have the window of their slot's first
 	Softcap             float32
 	CacheEnc            layout.Enc
 	Page                int
@@ -48,7 +49,7 @@ func (p Attention) Family() string { return "attention" }
 // Key implements Params.
 func (p Attention) Key() string {
 	return key("attention", "phase", p.Phase, "heads", p.Heads, "kv", p.KVHeads, "dim", p.Dim, "scale", p.Scale,
-		"window", p.Window, "sink", p.Sink, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "split", p.Split,
+		"window", p.Window, "sink", p.Sink, "chunked", p.Chunked, "softcap", p.Softcap, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "split", p.Split,
 		"budget", p.Budget, "perhead", p.PerHead, "kept", p.Kept)
 }
 
@@ -63,6 +64,7 @@ func (p Attention) Validate() error {
 	c.that(p.Window >= 0 && p.Sink >= 0, "window %d, sink %d, expected at least 0", p.Window, p.Sink)
 	c.that(p.Softcap >= 0, "softcap is %v, expected at least 0", p.Softcap)
 	c.that(p.Sink == 0 || p.Window > 0, "sink %d without a window", p.Sink)
+	c.that(!p.Chunked || p.Window > 0 && p.Phase == Prefill, "chunked in phase %s under a window of %d, expected a window, and prefill", p.Phase, p.Window)
 	c.cache(p.CacheEnc, p.Page)
 	c.summary(p.Page, p.Summary)
 	c.that(p.Budget >= 0 && (p.Budget > 0 || !p.PerHead && !p.Kept), "budget of %d pages", p.Budget)

@@ -82,7 +82,15 @@ func masked(b *body, att *ir.Value) (p work.Attention, err error) {
 		return p, err
 	}
 	a := att.Attrs.(ir.AttentionAttrs)
-	if t := b.m.Table(c.Table); t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
+	t := b.m.Table(c.Table)
+	chunked := t.Chunk > 0 && a.Recent == nil // what the cache keeps, and the chunk
+	if chunked {
+		if b.gpu() {
+			return p, fmt.Errorf("no kernel of a GPU reads a prompt in chunks over table @%s, expected a CPU", t.Name)
+		}
+		a.Sink, a.Recent = t.Sink, t.Recent
+	}
+	if t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
 		return p, fmt.Errorf("the mask admits tokens that table @%s has dropped, expected its sink and recent", t.Name)
 	}
 	p = work.Attention{Phase: work.Prefill, Heads: constant(att.Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim,
@@ -90,6 +98,7 @@ func masked(b *body, att *ir.Value) (p work.Attention, err error) {
 	if a.Recent != nil {
 		p.Window = *a.Recent + 1
 	}
+	p.Chunked = chunked && !singleRows(b.f) // one new row sees the same either way
 	return p, nil
 }
 

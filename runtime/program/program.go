@@ -126,6 +126,9 @@ type Table struct {
 	Page   int
 	Sink   int
 	Recent *int
+	// Chunk is where prompts are cut, since results depend on it: a step takes the tokens of a
+	// sequence up to its next multiple; 0: anywhere.
+	Chunk int `json:",omitempty"`
 }
 
 // Cache is the KV storage of one layer: pages of PageBytes each.

@@ -75,7 +75,7 @@ func (v validator) memory() error {
 		}
 	}
 	for i, t := range p.Tables {
-		if t.Page <= 0 || t.Page > maxCount || t.Sink < 0 || t.Sink > 1<<31-1 || t.Recent != nil && (*t.Recent < 0 || *t.Recent > 1<<31-1) {
+		if t.Page <= 0 || t.Page > maxCount || t.Sink < 0 || t.Sink > 1<<31-1 || t.Recent != nil && (*t.Recent < 0 || *t.Recent > 1<<31-1) || t.Chunk < 0 || t.Chunk > maxCount || t.Chunk > 0 && t.Recent == nil {
 			return fmt.Errorf("table %d: page of %d, sink %d, expected a positive page and no negative sink or recent", i, t.Page, t.Sink)
 		}
 	}

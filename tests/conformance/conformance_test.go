@@ -257,6 +257,8 @@ func variants() []variant {
 		variant{"duo", spec("llama", small), 0, exact, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, nil},
 		variant{"duo head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact,
 			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}, nil},
+		variant{"duo chunked", spec("llama", small), 0, exact,
+			&duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 8, Prefill: duo.Chunked, Chunk: 64}, nil},
 		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}, nil})
 	out = append(out, selecting()...)
 	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "q4g32", "q3g32"} {

@@ -23,6 +23,9 @@ func duoOptions(d *spec.Duo) (*duo.Options, error) {
 		return nil, err
 	}
 	o := &duo.Options{Sink: d.Sink, Recent: d.Recent}
+	if d.Prefill == "chunked" {
+		o.Prefill, o.Chunk = duo.Chunked, d.Chunk
+	}
 	if d.Threshold != nil {
 		o.Mask, err = gates.ByThreshold(*d.Threshold)
 	} else {

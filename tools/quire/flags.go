@@ -84,7 +84,7 @@ func refused(o spec.Options) error {
 	for i, n := range names {
 		names[i] = "--" + strings.Replace(n, "=", " ", 1)
 	}
-	return &usageError{err: fmt.Errorf("%s: not in this build, expected none of --kv int8|int4 and chunked prefill", strings.Join(names, ", "))}
+	return &usageError{err: fmt.Errorf("%s: not in this build, expected none of --kv int8|int4", strings.Join(names, ", "))}
 }
 
 // parseTarget reads --target; "" and native are the host.
