@@ -17,6 +17,7 @@ type Grid struct {
 	Warps    int   // warps of a block, 0 for any number
 	Block    bool  // a block takes an item, else a warp does
 	Shared   int64 // bytes of the block's dynamic shared memory
+	Whole    bool  // there are as many blocks as items: none takes a second one
 	Resident int   // blocks that must fit a multiprocessor together, which bounds registers; 0: any
 }
 
@@ -93,16 +94,22 @@ func (k *Kernel) turns(first I64, body Body) {
 	if ready {
 		run(body.Prep, prep)
 	}
-	While(k, []I64{first, k.Int(0)}, func(c []I64) (Bool, []I64) {
-		item, turn := c[0], c[1]
+	turn := func(item, turn I64) {
 		k.item, k.turn = &item, turn
 		run(body.Early, early)
 		if !ready {
 			When(k, turn.Eq(k.Int(0)), func() { k.wait(); run(body.Prep, prep) })
 		}
 		run(body.Main, mainPhase)
-		next := item.Add(k.stride)
-		return next.Lt(k.items), []I64{next, turn.Plus(1)}
+	}
+	if body.Grid.Whole {
+		turn(first, k.Int(0))
+		return
+	}
+	While(k, []I64{first, k.Int(0)}, func(c []I64) (Bool, []I64) {
+		turn(c[0], c[1])
+		next := c[0].Add(k.stride)
+		return next.Lt(k.items), []I64{next, c[1].Plus(1)}
 	})
 }
 

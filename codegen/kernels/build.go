@@ -94,11 +94,22 @@ func Define(m *kernel.Module, name string, p work.Params) error {
 	for _, o := range p.Operands() {
 		ops = append(ops, kernel.Operand{Name: o.Name, Dim: o.Kind == work.Dim})
 	}
-	if g := work.GridOf(p); m.Target().Arch == target.PTX {
-		b.Grid = kernel.Grid{Warps: g.Warps, Block: g.PerBlock == 1, Shared: g.Shared, Resident: max(g.Room, g.Resident)}
+	if m.Target().Arch == target.PTX {
+		b.Grid = gridOf(p, m.Target())
 	}
 	m.Define(name, ops, b)
 	return nil
+}
+
+// gridOf is what the driver knows of a kernel's grid. Where each item has a block, registers need not fit more than
+// shared memory does.
+func gridOf(p work.Params, t target.Target) kernel.Grid {
+	g := work.GridOf(p)
+	room := max(g.Room, g.Resident)
+	if g.Whole && g.Shared > 0 {
+		room = min(room, max(1, t.SharedBytes/int(g.Shared)))
+	}
+	return kernel.Grid{Warps: g.Warps, Block: g.PerBlock == 1, Whole: g.Whole, Shared: g.Shared, Resident: room}
 }
 
 // DriverText is the LLVM IR of quire_run, the CPU's step loop.

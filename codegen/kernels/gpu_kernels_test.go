@@ -40,6 +40,7 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_f16", decodeGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "atom.global.gpu.inc.u32"}},
 	{"decode_bf16", decodeGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
 	{"prefill_f16", prefillGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "ldmatrix", "cp.async.cg"}},
+	{"prefill_all", work.PrefillGPU{Attention: work.Attention{Phase: work.Prefill, Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, CacheEnc: layout.F16, Page: 64}}, []string{"ldmatrix"}},
 	{"prefill_bf16", prefillGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
 	{"prefill_64", prefillGPU(64, layout.F16, 0), []string{"ldmatrix"}},
 	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},

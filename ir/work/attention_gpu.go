@@ -101,7 +101,7 @@ func (p DecodeGPU) PartFloats() int64 {
 func (p DecodeGPU) Grid() Grid {
 	q, warps := int64(p.Queries()), int64(TileGPU/16)
 	out := max(warps*q*int64(Padded(p.Dim)), q*MaxSplits)
-	return Grid{Warps: int(warps), PerBlock: 1, Shared: 4*(out+2*warps*QueriesGPU) + 16}
+	return Grid{Warps: int(warps), PerBlock: 1, Whole: true, Room: 2, Shared: 4*(out+2*warps*QueriesGPU) + 16}
 }
 
 // Scratch implements Params.
@@ -170,9 +170,12 @@ func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
 // Grid implements Gridded: queries, two tiles of keys and two of values. Up to 96 dims a
 // warp's registers hold the results of 32 queries, else of 16.
 func (p PrefillGPU) Grid() Grid {
-	g := Grid{Warps: 4, PerBlock: 1, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
+	g := Grid{Warps: 4, PerBlock: 1, Whole: true, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
 	if Padded(p.Dim) > 96 {
 		g.Warps = 8
+	}
+	if Padded(p.Dim) <= 128 && p.Softcap == 0 && p.Window == 0 {
+		g.Room = 2 // a softcap or a window need more registers than that leaves
 	}
 	return g
 }

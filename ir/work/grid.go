@@ -8,6 +8,7 @@ type Grid struct {
 	Shared   int64 // bytes of a block's dynamic shared memory
 	PerBlock int   // items that a block takes at once: 1, a block an item; Warps, a warp an item
 	Resident int   // blocks that share a multiprocessor and of which there need not be more; 0: as many as there are items
+	Whole    bool  // every item has a block of its own, never a second one: there must be as many blocks as Blocks says
 	Room     int   // blocks whose registers must fit a multiprocessor, those of launches that follow early counted; 0: Resident
 }
 
