@@ -46,7 +46,7 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},
 	{"pageselect", work.PageSelectGPU{PageSelect: quest, Blocks: 264}, []string{"atom.global.gpu.inc.u32"}},
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
-	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.f16x2.f32"}},
+	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 }, products()...)
 
