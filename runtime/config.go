@@ -1,12 +1,31 @@
 package runtime
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Device is a kind of machine that runs Programs.
 type Device string
 
-// CPU is this machine's processors.
-const CPU Device = "cpu"
+// CPU is this machine's processors, CUDA its first NVIDIA GPU ("cuda:1" is the second). Auto
+// is the first GPU where there is one, else the CPU.
+const (
+	CPU  Device = "cpu"
+	CUDA Device = "cuda"
+	Auto Device = "auto"
+)
+
+// ordinal is the number of a GPU; false for another kind of device.
+func (d Device) ordinal() (int, bool) {
+	rest, ok := strings.CutPrefix(string(d), string(CUDA))
+	if !ok || rest == "" {
+		return 0, ok
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(rest, ":"))
+	return n, err == nil && n >= 0 && rest[0] == ':'
+}
 
 // Config says how Programs run. Values are immutable: each With method returns another.
 type Config struct {
@@ -48,8 +67,8 @@ func (c Config) WithMaxSessions(n int) Config { c.sessions = n; return c }
 // WithChunk sets how many tokens of prompts a step takes at most.
 func (c Config) WithChunk(n int) Config { c.chunk = n; return c }
 
-// WithCacheBytes limits the memory of KV pages; 0 means half of the machine's. Pages take
-// memory when they are first used.
+// WithCacheBytes limits the memory of KV pages; 0 means half of the machine's, or what weights
+// and steps leave of a GPU's. A CPU's pages take memory when they are first used.
 func (c Config) WithCacheBytes(n int64) Config { c.cache = n; return c }
 
 // WithProfile times every launch, for Program.Profile.
@@ -83,8 +102,8 @@ func (c Config) validate() error {
 	if c.threads > 1024 {
 		return fmt.Errorf("runtime: config: threads is %d, expected at most 1024", c.threads)
 	}
-	if c.device != CPU {
-		return fmt.Errorf("runtime: config: %w: device %q, expected %q", ErrNoDevice, c.device, CPU)
+	if _, ok := c.device.ordinal(); !ok && c.device != CPU && c.device != Auto {
+		return fmt.Errorf("runtime: config: %w: device %q, expected %q, %q, %q or %q", ErrNoDevice, c.device, CPU, CUDA, CUDA+":N", Auto)
 	}
 	return nil
 }

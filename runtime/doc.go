@@ -22,6 +22,6 @@
 // Border law: runtime and the packages below it import quire/ir/types/... and quire/ir/work
 // of the compiler, never quire/ir, passes, codegen or frontends.
 //
-// Reading order: config.go, runtime.go, session.go, generate.go, score.go, then engine.go
+// Reading order: config.go, runtime.go, machine.go, session.go, generate.go, score.go, then engine.go
 // and batch.go, the scheduler.
 package runtime

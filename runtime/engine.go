@@ -162,6 +162,9 @@ func (e *engine) close(ctx context.Context, release func() error) error {
 	case <-e.gone:
 		return e.err
 	case <-ctx.Done():
+		if s, ok := e.model.(device.Stopper); ok {
+			s.Stop()
+		}
 		return ctx.Err()
 	}
 }

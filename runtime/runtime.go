@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"quire/runtime/cpu"
 	"quire/runtime/device"
 	"quire/runtime/kv"
 	"quire/runtime/program"
@@ -24,7 +23,8 @@ import (
 
 // Runtime is an open device. It is safe for concurrent use.
 type Runtime struct {
-	config Config
+	config  Config
+	machine Machine
 
 	mu       sync.Mutex
 	programs []*Program
@@ -42,8 +42,15 @@ func Open(ctx context.Context, c Config) (*Runtime, error) {
 	if c.threads == 0 {
 		c.threads = goruntime.NumCPU()
 	}
-	return &Runtime{config: c}, nil
+	m, err := find(c.device)
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{config: c, machine: m}, nil
 }
+
+// Machine is what runs this Runtime's Programs.
+func (rt *Runtime) Machine() Machine { return rt.machine }
 
 // Load opens a file that package program wrote and binds it to the device. Weights that the
 // file holds are mapped; others are laid out from the Program's sources.
@@ -73,14 +80,11 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	limits := rt.limits(p)
-	o := cpu.Options{Threads: rt.config.threads, Pages: limits.pages, Verify: rt.config.verify, Profile: rt.config.profile}
-	if report := rt.config.progress; report != nil {
-		o.Progress = func(done, total int64) { report(Progress{"weights", done, total}) }
-	}
+	b := binding{config: rt.config, p: p}
 	if f != nil && len(p.Weights) > 0 && f.Weight(0) != nil {
-		o.Packed, o.Map = f.Weight, rt.config.mapped
+		b.packed = f.Weight
 	}
+	var limits limits
 	var tok *token.Tokenizer
 	var m device.Model
 	var g errgroup.Group // either takes tens of milliseconds
@@ -88,11 +92,8 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 		tok, err = newTokenizer(p)
 		return err
 	})
-	g.Go(func() error {
-		c, err := cpu.Load(ctx, p, o)
-		if err == nil {
-			m = c
-		}
+	g.Go(func() (err error) {
+		m, limits, err = rt.machine.bind(ctx, b)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -103,7 +104,7 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 	}
 	out := newProgram(p, tok, m, limits)
 	out.rt = rt
-	if o.Map {
+	if b.packed != nil && rt.config.mapped && rt.machine.Device == CPU {
 		out.file = f
 	}
 	rt.mu.Lock()
@@ -151,8 +152,8 @@ type limits struct {
 	pages   []int // of each table
 }
 
-func (rt *Runtime) limits(p *program.Program) limits {
-	c := rt.config
+// limits shares so many bytes of pages among sessions.
+func (c Config) limits(p *program.Program, pages int64) limits {
 	l := limits{context: p.Context, slots: c.sessions, chunk: c.chunk}
 	if c.context > 0 {
 		l.context = min(c.context, p.Context)
@@ -176,12 +177,12 @@ func (rt *Runtime) limits(p *program.Program) limits {
 	}
 	sessions := int64(c.sessions)
 	if one > 0 {
-		sessions = min(sessions, max(1, cacheBytes(c.cache)/one))
+		sessions = min(sessions, max(1, pages/one))
 	}
 	for i := range p.Tables {
 		n := int64(per[i]) * sessions
-		if one > 0 && one > cacheBytes(c.cache) { // not even one: a share of what there is
-			n = max(1, int64(float64(per[i])*float64(cacheBytes(c.cache))/float64(one)))
+		if one > 0 && one > pages { // not even one: a share of what there is
+			n = max(1, int64(float64(per[i])*float64(pages)/float64(one)))
 		}
 		l.pages = append(l.pages, int(min(n, 1<<30)))
 	}

@@ -19,6 +19,8 @@ type Options struct {
 	Ordinal int
 	Library driver.Library // nil: the one that is installed
 	Pages   []int          // physical pages of each table
+	// Fit, if set, gives Pages when it is told how many bytes are left for pages.
+	Fit func(free int64) []int
 	// Packed gives a weight as laid out; nil: from the Program's sources, on Threads.
 	Packed   func(i int) []byte
 	Threads  int
@@ -69,9 +71,6 @@ func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err err
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if len(o.Pages) != len(p.Tables) {
-		return nil, fmt.Errorf("cuda: pages for %d tables, the program has %d", len(o.Pages), len(p.Tables))
-	}
 	if o.Library == nil {
 		if o.Library, err = driver.Open(); err != nil {
 			return nil, err
@@ -79,9 +78,6 @@ func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err err
 	}
 	m := &Model{p: p, opts: o, moves: 1, slots: make([]block, len(p.Slots)), pages: make([]pageTable, len(p.Tables)),
 		graphs: map[graphKey]driver.Graph{}, bindings: types.Bindings{}, overlaps: !o.Separate && !o.Profile && strings.HasPrefix(p.Target, "sm_9")}
-	for i, t := range p.Tables {
-		m.tables = append(m.tables, device.Table{Page: t.Page, Pages: o.Pages[i]})
-	}
 	m.life, m.stop = context.WithCancel(context.Background())
 	if m.dev, err = driver.New(o.Library, o.Ordinal); err != nil {
 		return nil, err
@@ -151,8 +147,49 @@ func capability(target string) (need, cubin int, err error) {
 	return need, need, nil
 }
 
+// Pages are the physical pages of each table.
+func (m *Model) Pages() []int {
+	var out []int
+	for _, t := range m.tables {
+		out = append(out, t.Pages)
+	}
+	return out
+}
+
+// stepBytes is the memory of a device that pages leave for steps: 1 GiB, and a sixteenth
+// of what weights leave.
+func stepBytes(free int64) int64 { return 1<<30 + free/16 }
+
+// fit decides how many pages there are.
+func (m *Model) fit() error {
+	pages := m.opts.Pages
+	if m.opts.Fit != nil {
+		free, err := m.dev.Available()
+		if err != nil {
+			return err
+		}
+		for _, w := range m.p.Weights {
+			free -= up(w.Bytes, alignBytes)
+		}
+		if free -= stepBytes(free); free <= 0 {
+			return fmt.Errorf("cuda: %s: %d bytes too few for weights and steps", m.dev.Name, -free)
+		}
+		pages = m.opts.Fit(free)
+	}
+	if len(pages) != len(m.p.Tables) {
+		return fmt.Errorf("cuda: pages for %d tables, the program has %d", len(pages), len(m.p.Tables))
+	}
+	for i, t := range m.p.Tables {
+		m.tables = append(m.tables, device.Table{Page: t.Page, Pages: pages[i]})
+	}
+	return nil
+}
+
 // memory takes what does not depend on a step.
 func (m *Model) memory() error {
+	if err := m.fit(); err != nil {
+		return err
+	}
 	for _, text := range m.p.Slots {
 		sizes, err := program.Sizes(text)
 		if err != nil {

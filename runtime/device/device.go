@@ -67,6 +67,12 @@ type Model interface {
 	Close() error
 }
 
+// Stopper is a Model whose running Step can be made to return, with an error: its device
+// may have stopped answering. Nothing but Close is called after it.
+type Stopper interface {
+	Stop()
+}
+
 // Memory is a ledger in bytes. After Close all of it is zero.
 type Memory struct {
 	Weights int64 // as laid out, private to this process

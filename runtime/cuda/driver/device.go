@@ -62,8 +62,29 @@ func Count(l Library) (int, error) {
 	return int(int32(d.out[0])), nil
 }
 
+// Inspect says what a GPU is; it makes no context there.
+func Inspect(l Library, ordinal int) (Info, error) {
+	d, err := find(l, ordinal)
+	if err != nil {
+		return Info{}, err
+	}
+	return d.Info, nil
+}
+
 // New opens a GPU by its number.
 func New(l Library, ordinal int) (*Device, error) {
+	d, err := find(l, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.call(PrimaryCtxRetain, d.Name, d.res(0), uintptr(d.dev)); err != nil {
+		return nil, err
+	}
+	d.ctx = uintptr(d.out[0])
+	return d, nil
+}
+
+func find(l Library, ordinal int) (*Device, error) {
 	n, err := Count(l)
 	if err != nil {
 		return nil, err
@@ -77,14 +98,7 @@ func New(l Library, ordinal int) (*Device, error) {
 		return nil, err
 	}
 	d.dev = int32(d.out[0])
-	if err := d.inform(); err != nil {
-		return nil, err
-	}
-	if err := d.call(PrimaryCtxRetain, d.Name, d.res(0), uintptr(d.dev)); err != nil {
-		return nil, err
-	}
-	d.ctx = uintptr(d.out[0])
-	return d, nil
+	return d, d.inform()
 }
 
 func (d *Device) inform() error {
