@@ -21,6 +21,12 @@
 // global memory the weights too, are rounded to 16 bits. build_gpu.go lists what has a
 // body of its own there.
 //
+// Attention on a GPU is tensor cores over pages whose keys lie as values do (rows_gpu.go:
+// kvStoreGPU): attention_decode_gpu.go splits one row's cache over blocks, whose last to
+// finish merges them (attention_merge_gpu.go), and may read picked pages alone;
+// attention_prefill_gpu.go takes blocks of rows. Families whose item is a row give it a
+// block (rows_gpu.go, norm_gpu.go, reduce_gpu.go).
+//
 // On a CPU, arithmetic is float32 with fused multiply-add, or integers as exact. A row's sum runs in
 // an order that depends on the parameters and the way alone: never on the number of workers
 // or on the other rows. The ways differ in the last bits.
