@@ -17,8 +17,14 @@
 // is read as if token by token (strict), or in the published form (chunked): dense
 // and causal within a chunk, on top of what the cache kept from earlier chunks.
 //
+// A model without trained gates has a stand-in: the mean attention mass of each KV head
+// outside sink and recent, measured on a text (tap.go makes the model show what that needs).
+//
+// On a CPU a split layer has as many launches as a dense one: the linear appends to both
+// caches and one launch attends both, by lists of heads that come with the launch.
+//
 // Read gates.go and mask.go (from a table to a mask), split.go (the pass), cost.go
-// (what it saves).
+// (what it saves), tap.go.
 //
 // Border law: imports quire/ir and quire/passes.
 package duo

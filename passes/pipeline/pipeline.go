@@ -35,6 +35,8 @@ type Options struct {
 	Target target.Target
 	// Taps makes the inputs of linears results of the step: what calibration reads.
 	Taps bool
+	// HeadTaps makes queries and keys results: what gates are measured by.
+	HeadTaps bool
 }
 
 // Standard is the compiler: read it top to bottom.
@@ -52,6 +54,9 @@ func Standard(o Options) passes.Pipeline {
 		p = append(p, dots.RoundActivations(o.Dot)) // after merging: one rounding for all siblings
 	}
 	p = append(p, canon.Simplify()) // again: merging leaves slices of whole axes
+	if o.HeadTaps {
+		p = append(p, duo.TapHeads()) // before heads are split: a layer's are whole
+	}
 	if o.Duo != nil {
 		p = append(p, duo.SplitHeads(*o.Duo)) // after merging: heads are taken of finished projections, no weight is cut
 	}
@@ -79,7 +84,7 @@ func All() []passes.Pass { return For(target.Target{}) }
 // For returns every pass as All does, for a target.
 func For(t target.Target) []passes.Pass {
 	var out []passes.Pass
-	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, Taps: true})
+	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, Taps: true, HeadTaps: true})
 	for _, p := range append(all, awq.AbsorbScales(nil)) { // which calibration runs, before a model is written
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)

@@ -167,6 +167,9 @@ func (o Options) shown() (map[string]string, error) {
 			out["duo"] = fmt.Sprintf("%s,threshold=%g,sink=%d,recent=%d", filepath.Base(d.Heads), *d.Threshold, d.Sink, d.Recent)
 		}
 	}
+	if d := o.Frontend.Duo; d != nil && d.Prefill == "chunked" {
+		out["duo"] += fmt.Sprintf(",prefill=chunked,chunk=%d", d.Chunk)
+	}
 	if q := o.Frontend.Quest; q != nil {
 		out["quest"] = fmt.Sprintf("budget=%d,page=%d,physical-page=%d,dense-layers=%d,per=%s,reselect=%d", q.Budget, q.Page, q.PhysicalPage, q.DenseLayers, q.Per, q.Reselect)
 	}

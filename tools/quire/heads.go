@@ -8,19 +8,23 @@ import (
 	"strings"
 
 	"quire/passes/duo"
+	"quire/tools/model"
 )
 
 type headsCmd struct {
-	Gates     string   `placeholder:"FILE.tsv" help:"Table of gates: a line a layer, a column a KV head."`
+	Gates     string   `placeholder:"FILE.tsv" xor:"gates" help:"Table of gates: a line a layer, a column a KV head."`
 	Sparsity  *float64 `placeholder:"S" xor:"mask" help:"Part of the heads that stream; 0.5 without --threshold."`
 	Threshold *float64 `placeholder:"T" xor:"mask" help:"Heads with gates from here on are retrieval heads."`
-	Out       string   `short:"o" type:"path" placeholder:"FILE.svg" help:"Draw layers and heads."`
-	Model     string   `short:"m" placeholder:"MODEL" help:"Measure gates of a model (not in this build)."`
-	Text      string   `placeholder:"FILE" help:"The text to measure them on (not in this build)."`
+	Out       string   `short:"o" type:"path" placeholder:"FILE" help:"Draw layers and heads (.svg); with -m, write the measured table (.tsv)."`
+	Model     string   `short:"m" placeholder:"MODEL" xor:"gates" help:"Measure gates of a model that has none, on --text."`
+	Text      string   `placeholder:"FILE" help:"The text to measure them on."`
+	Sink      int      `default:"64" placeholder:"N" help:"With -m: first tokens that a streaming head would keep."`
+	Recent    int      `default:"256" placeholder:"N" help:"With -m: recent tokens that a streaming head would keep."`
+	Window    int      `default:"1024" placeholder:"N" help:"With -m: tokens of a sequence."`
 }
 
 func (headsCmd) Help() string {
-	return "Examples:\n\n    quire heads --gates heads.tsv --sparsity 0.5\n    quire heads --gates heads.tsv --threshold 0.9 -o heads.svg"
+	return "Examples:\n\n    quire heads --gates heads.tsv --sparsity 0.5\n    quire heads --gates heads.tsv --threshold 0.9 -o heads.svg\n    quire heads -m smollm2 --text book.txt -o heads.tsv"
 }
 
 type headsResult struct {
@@ -31,12 +35,12 @@ type headsResult struct {
 }
 
 // Run chooses a mask from gates and shows it.
-func (c *headsCmd) Run(_ context.Context, e *environment) error {
+func (c *headsCmd) Run(ctx context.Context, e *environment) error {
 	switch {
-	case c.Model != "" || c.Text != "":
-		return wrong("heads: -m and --text: not in this build, expected --gates FILE.tsv")
+	case c.Model != "":
+		return c.measure(ctx, e)
 	case c.Gates == "":
-		return wrong("heads: no gates, expected --gates FILE.tsv")
+		return wrong("heads: no gates, expected --gates FILE.tsv, or -m MODEL --text FILE -o FILE.tsv")
 	case c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".svg"):
 		return wrong("-o: %s, expected FILE.svg", c.Out)
 	}
@@ -57,6 +61,51 @@ func (c *headsCmd) Run(_ context.Context, e *environment) error {
 		if err := os.WriteFile(c.Out, []byte(duo.Picture(title, g, mask)), 0o644); err != nil {
 			return err
 		}
+	}
+	return c.show(e, g, mask, how)
+}
+
+// measure writes the table of gates of a model and shows the mask that they give.
+func (c *headsCmd) measure(ctx context.Context, e *environment) error {
+	switch {
+	case c.Text == "":
+		return wrong("heads: no text, expected -m MODEL --text FILE -o FILE.tsv")
+	case !strings.EqualFold(filepath.Ext(c.Out), ".tsv"):
+		return wrong("-o: %q, expected FILE.tsv", c.Out)
+	case c.Sink < 0 || c.Recent < 0:
+		return wrong("heads: sink %d and recent %d, expected no negative", c.Sink, c.Recent)
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(c.Text)
+	if err != nil {
+		return err
+	}
+	ref, err := e.resolve(c.Model)
+	if err != nil {
+		return err
+	}
+	tok, err := model.Tokenizer(ref)
+	if err != nil {
+		return err
+	}
+	ids, err := encode(tok, string(text), false, false)
+	if err != nil {
+		return err
+	}
+	o := model.Options{CacheDir: e.CacheDir, Progress: e.progress}
+	g, err := model.MeasureGates(ctx, ref, o, model.GateOptions{Sink: c.Sink, Recent: c.Recent, Window: c.Window, Threads: e.threads()}, ids)
+	e.finishBars()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Out, []byte(g.String()), 0o644); err != nil {
+		return err
+	}
+	mask, how, err := c.mask(g)
+	if err != nil {
+		return err
 	}
 	return c.show(e, g, mask, how)
 }
