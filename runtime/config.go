@@ -86,6 +86,12 @@ func (c Config) WithMappedWeights(on bool) Config { c.mapped = on; return c }
 // WithProgress is told while weights are laid out, from several goroutines.
 func (c Config) WithProgress(f func(Progress)) Config { c.progress = f; return c }
 
+// Valid says whether it is spelled as a device is.
+func (d Device) Valid() bool {
+	_, gpu := d.ordinal()
+	return gpu || d == CPU || d == Auto
+}
+
 func (c Config) validate() error {
 	for _, v := range []struct {
 		name string
@@ -102,7 +108,7 @@ func (c Config) validate() error {
 	if c.threads > 1024 {
 		return fmt.Errorf("runtime: config: threads is %d, expected at most 1024", c.threads)
 	}
-	if _, ok := c.device.ordinal(); !ok && c.device != CPU && c.device != Auto {
+	if !c.device.Valid() {
 		return fmt.Errorf("runtime: config: %w: device %q, expected %q, %q, %q or %q", ErrNoDevice, c.device, CPU, CUDA, CUDA+":N", Auto)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"quire/runtime/cpu"
 	"quire/runtime/cuda"
@@ -74,6 +75,14 @@ func inspect(lib driver.Library, n int) (Machine, error) {
 		return m, fmt.Errorf("cuda: %s is sm_%d, expected sm_80 or newer", m.Name, m.SM)
 	}
 	return m, nil
+}
+
+// serving is the machine for a Program: with Auto, a Program for CPUs runs on the CPU.
+func (rt *Runtime) serving(p *program.Program) Machine {
+	if rt.config.device == Auto && !strings.HasPrefix(p.Target, "sm_") {
+		return Machine{Device: CPU}
+	}
+	return rt.machine
 }
 
 // binding is a Program to be bound.

@@ -84,6 +84,7 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 	if f != nil && len(p.Weights) > 0 && f.Weight(0) != nil {
 		b.packed = f.Weight
 	}
+	machine := rt.serving(p)
 	var limits limits
 	var tok *token.Tokenizer
 	var m device.Model
@@ -93,7 +94,7 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 		return err
 	})
 	g.Go(func() (err error) {
-		m, limits, err = rt.machine.bind(ctx, b)
+		m, limits, err = machine.bind(ctx, b)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -103,8 +104,8 @@ func (rt *Runtime) load(ctx context.Context, p *program.Program, f *program.File
 		return nil, err
 	}
 	out := newProgram(p, tok, m, limits)
-	out.rt = rt
-	if b.packed != nil && rt.config.mapped && rt.machine.Device == CPU {
+	out.rt, out.machine = rt, machine
+	if b.packed != nil && rt.config.mapped && machine.Device == CPU {
 		out.file = f
 	}
 	rt.mu.Lock()
@@ -213,13 +214,14 @@ const cgroupMemory = "/sys/fs/cgroup/memory.max"
 
 // Program is a program.Program bound to a device. It is safe for concurrent use.
 type Program struct {
-	p      *program.Program
-	rt     *Runtime // nil in tests
-	file   *program.File
-	tok    *token.Tokenizer
-	limits limits
-	eog    map[int32]bool
-	engine *engine
+	p       *program.Program
+	rt      *Runtime // nil in tests
+	machine Machine
+	file    *program.File
+	tok     *token.Tokenizer
+	limits  limits
+	eog     map[int32]bool
+	engine  *engine
 }
 
 // newProgram starts the scheduler of a bound Program; tok is nil without a tokenizer.
@@ -255,6 +257,9 @@ func newTokenizer(p *program.Program) (*token.Tokenizer, error) {
 
 // Info is the Program's data. The caller must not change it.
 func (p *Program) Info() *program.Program { return p.p }
+
+// Machine is what runs the Program.
+func (p *Program) Machine() Machine { return p.machine }
 
 // Context is the largest number of tokens of a session.
 func (p *Program) Context() int { return p.limits.context }

@@ -68,7 +68,7 @@ func (c *benchCmd) Run(ctx context.Context, e *environment) error {
 	if c.Prefill == 0 && c.Decode == 0 {
 		return wrong("bench: neither --prefill nor --decode, expected one of them above 0")
 	}
-	r := &benchResult{Device: string(runtime.CPU), Threads: e.threads(), PrefillRates: []float64{}, DecodeRates: []float64{}, Kernels: []kernelResult{}}
+	r := &benchResult{Threads: e.threads(), PrefillRates: []float64{}, DecodeRates: []float64{}, Kernels: []kernelResult{}}
 	if err := c.measure(ctx, e, r); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 		return err
 	}
 	defer s.close()
-	r.Target = s.prog.Info().Target
+	r.Target, r.Device = s.prog.Info().Target, string(s.prog.Machine().Device)
 	for i := range c.Reps {
 		p, d, err := s.once(ctx)
 		if err != nil {
@@ -99,7 +99,9 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 				return err
 			}
 		}
-		r.ReadGBs = max(r.ReadGBs, bandwidth.Read(r.Threads))
+		if s.prog.Machine().Device == runtime.CPU {
+			r.ReadGBs = max(r.ReadGBs, bandwidth.Read(r.Threads))
+		}
 		if p > 0 {
 			r.PrefillRates = append(r.PrefillRates, p)
 		}
@@ -151,7 +153,7 @@ func (c *benchCmd) profile(ctx context.Context, e *environment, r *benchResult) 
 		return err
 	}
 	r.kernels(launches, float64(after.Steps-before.Steps))
-	if c.Decode > 0 {
+	if c.Decode > 0 && r.ReadGBs > 0 {
 		r.Percent = 100 * r.BytesPerStep * r.DecodeRate / float64(c.Batch) / 1e9 / r.ReadGBs
 	}
 	return nil
@@ -183,7 +185,9 @@ func (r *benchResult) kernels(launches []device.Launch, steps float64) {
 		if k.US > 0 {
 			k.GBs, k.GFlops = k.Bytes/k.US/1e3, k.GFlops/k.US*1e6
 		}
-		k.Percent = 100 * k.GBs / r.ReadGBs
+		if r.ReadGBs > 0 { // no ceiling of a GPU is measured
+			k.Percent = 100 * k.GBs / r.ReadGBs
+		}
 	}
 	slices.SortStableFunc(r.Kernels, func(a, b kernelResult) int {
 		switch {

@@ -63,9 +63,11 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	if o.Target, err = parseTarget(c.Target); err != nil {
+	t, err := parseTarget(c.Target)
+	if err != nil {
 		return err
 	}
+	c.aim(&o, t)
 	if ref, err := e.resolve(c.Model); err != nil {
 		return err
 	} else if ref.Kind == model.Compiled {

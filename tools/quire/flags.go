@@ -2,13 +2,15 @@ package main
 
 import (
 	"fmt"
-	"runtime"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 
 	"quire/frontends"
 	"quire/frontends/spec"
+	"quire/ir"
 	"quire/ir/target"
+	"quire/runtime"
 	"quire/tools/model"
 )
 
@@ -25,11 +27,7 @@ type Global struct {
 
 // check refuses what this build cannot run on.
 func (g *Global) check() error {
-	switch {
-	case g.Device == "auto" || g.Device == "cpu":
-	case g.Device == "cuda" || strings.HasPrefix(g.Device, "cuda:"):
-		return fmt.Errorf("--device %s: not in this build, expected auto or cpu", g.Device)
-	default:
+	if !runtime.Device(g.Device).Valid() {
 		return wrong("--device: %q, expected auto, cpu or cuda[:N]", g.Device)
 	}
 	if g.Threads < 0 || g.Threads > 1024 {
@@ -43,14 +41,14 @@ func (g *Global) check() error {
 
 func (g *Global) threads() int {
 	if g.Threads == 0 {
-		return runtime.GOMAXPROCS(0)
+		return goruntime.GOMAXPROCS(0)
 	}
 	return g.Threads
 }
 
 // modelFlags are the options of a model, the same words as in a YAML spec.
 type modelFlags struct {
-	Dot   string `default:"f32" placeholder:"f32|bf16|i8" help:"Round the operands of products: bf16, or 8-bit activations. f32 is exact."`
+	Dot   string `placeholder:"f32|f16|bf16|i8" help:"Round the operands of products: f16 (a GPU's default) or bf16, or 8-bit activations. f32 (a CPU's default) is exact."`
 	Seed  int64  `placeholder:"S" help:"Seed of sampling, and of random weights for a spec without weights."`
 	AWQ   string `name:"awq" placeholder:"bits=4|3[,group=N]" help:"Round the linears to integers at load."`
 	Duo   string `placeholder:"FILE.tsv[,...]" help:"Split heads into retrieval and streaming ones (DuoAttention)."`
@@ -61,8 +59,10 @@ type modelFlags struct {
 // options reads the flags. Context is a compile option only for commands that print it.
 func (m *modelFlags) options(g *Global) (model.Options, error) {
 	o := model.Options{CacheDir: g.CacheDir, Frontend: frontends.Options{Seed: m.Seed}}
-	if err := o.Dot.UnmarshalText([]byte(m.Dot)); err != nil {
-		return o, wrong("--dot: %q, expected f32, bf16 or i8", m.Dot)
+	if m.Dot != "" {
+		if err := o.Dot.UnmarshalText([]byte(m.Dot)); err != nil {
+			return o, wrong("--dot: %q, expected f32, f16, bf16 or i8", m.Dot)
+		}
 	}
 	for _, f := range []struct{ name, text string }{{"awq", m.AWQ}, {"duo", m.Duo}, {"quest", m.Quest}, {"kv", m.KV}} {
 		if f.text == "" {
@@ -73,6 +73,14 @@ func (m *modelFlags) options(g *Global) (model.Options, error) {
 		}
 	}
 	return o, refused(o.Frontend.Options)
+}
+
+// aim says what to compile for. A GPU multiplies numbers of 16 bits.
+func (m *modelFlags) aim(o *model.Options, t target.Target) {
+	o.Target = t
+	if t.Arch == target.PTX && m.Dot == "" {
+		o.Dot = ir.DotF16
+	}
 }
 
 // refused names the flags that this build parses and does not compile yet.

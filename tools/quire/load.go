@@ -32,7 +32,7 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 		return nil, err
 	}
 	o.Progress = e.progress
-	c := runtime.NewConfig().WithDevice(runtime.CPU).WithThreads(e.threads()).WithContext(e.Ctx).
+	c := runtime.NewConfig().WithDevice(runtime.Device(e.Device)).WithThreads(e.threads()).WithContext(e.Ctx).
 		WithProgress(func(p runtime.Progress) { e.progress("load", p.Done, p.Total) })
 	if configure != nil {
 		c = configure(c)
@@ -40,6 +40,14 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 	l := &loaded{}
 	if l.rt, err = runtime.Open(ctx, c); err != nil {
 		return nil, err
+	}
+	if machine := l.rt.Machine(); machine.Device != runtime.CPU {
+		t, err := parseTarget(machine.Target())
+		if err != nil {
+			return nil, errors.Join(err, l.rt.Close(ctx))
+		}
+		t.Multiprocessors = machine.Multiprocessors
+		m.aim(&o, t)
 	}
 	start := time.Now()
 	if l.prog, l.built, err = model.Load(ctx, l.rt, name, o); err != nil {
@@ -58,7 +66,7 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 	if e.Ctx > l.prog.Info().Context {
 		return nil, errors.Join(fmt.Errorf("--ctx: %d tokens, expected at most the model's %d", e.Ctx, l.prog.Info().Context), l.close())
 	}
-	e.logf("loaded %s for %s in %.2f s", l.built.Path, l.prog.Info().Target, l.loadSeconds)
+	e.logf("loaded %s for %s on %s in %.2f s", l.built.Path, l.prog.Info().Target, l.prog.Machine(), l.loadSeconds)
 	return l, nil
 }
 

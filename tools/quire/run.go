@@ -163,7 +163,7 @@ func set[T any](to *T, from ...*T) {
 // generate feeds a prompt and shows the reply as it comes.
 func (c *runCmd) generate(ctx context.Context, l *loaded, sess *runtime.Session, prompt []int32, show func(string) error) (*runResult, error) {
 	info := l.prog.Info()
-	r := &runResult{Device: string(runtime.CPU), Target: info.Target, PromptTokens: prompt, Tokens: []int32{}}
+	r := &runResult{Device: string(l.prog.Machine().Device), Target: info.Target, PromptTokens: prompt, Tokens: []int32{}}
 	r.Timings = timings{Load: l.loadSeconds, Compile: l.compileSeconds, CompileCached: l.built.Cached}
 	o := runtime.GenerateOptions{Prompt: prompt, Sample: c.options(info.Generation), MaxTokens: c.MaxTokens, Stop: c.Stop, IgnoreEnd: c.IgnoreEOS}
 	var text strings.Builder
