@@ -42,13 +42,16 @@ the miss says why. A site that has been scaled is left alone. (Lin et al., arXiv
 	}
 }
 
+// ScaleSuffix follows a site's name in that of its scale.
+const ScaleSuffix = ".scale"
+
 // absorbs is the rule's name.
 const absorbs = "absorb-scale"
 
 // absorb scales one site, which is looked for anew: others may have changed its weights.
 func absorb(c *passes.Context, m *ir.Module, f *ir.Func, name string) {
 	all := Sites(f)
-	i := slices.IndexFunc(all, func(s Site) bool { return base(m, s.Name()) == base(m, name) })
+	i := slices.IndexFunc(all, func(s Site) bool { return Base(m, s.Name()) == Base(m, name) })
 	s := all[i]
 	if slices.ContainsFunc(s.Weights(), func(w string) bool { return scaledInputs(m, w) }) {
 		return
@@ -58,7 +61,7 @@ func absorb(c *passes.Context, m *ir.Module, f *ir.Func, name string) {
 		return
 	}
 	k := s.Linears[0].Args[1].Type.Shape[1]
-	by := &ir.Weight{Name: base(m, name) + ".scale", Type: types.Of32(k)}
+	by := &ir.Weight{Name: Base(m, name) + ScaleSuffix, Type: types.Of32(k)}
 	m.Weights = append(m.Weights, by)
 	for _, l := range s.Linears {
 		scaleWeight(m, f, l, 1, ir.Scaling{By: by.Name, Axis: 1}, ".in")
@@ -91,8 +94,8 @@ func scaleWeight(m *ir.Module, f *ir.Func, v *ir.Value, arg int, s ir.Scaling, s
 	f.Remove(map[*ir.Value]bool{v: true})
 }
 
-// base is the weight that a scaled one comes from.
-func base(m *ir.Module, name string) string {
+// Base is the weight that a scaled one comes from.
+func Base(m *ir.Module, name string) string {
 	for {
 		w := m.Weight(name)
 		if w == nil || w.Scaled == nil {

@@ -2,6 +2,7 @@ package awq
 
 import (
 	"slices"
+	"strings"
 
 	"quire/ir"
 	"quire/passes"
@@ -27,7 +28,7 @@ that were gathered (the head's), are left out. For calibration: a program for us
 				if slices.Contains(f.Results, s.Input) || !perRow(f, s.Input) {
 					continue
 				}
-				s.Input.Name = "in." + s.Name()
+				s.Input.Name = tapped + s.Name()
 				f.Results = append(f.Results, s.Input)
 				c.Count("tap-input")
 			}
@@ -40,3 +41,9 @@ that were gathered (the head's), are left out. For calibration: a program for us
 func perRow(f *ir.Func, x *ir.Value) bool {
 	return len(f.Params) > 0 && len(f.Params[0].Type.Shape) > 0 && f.Params[0].Type.Shape[0] == x.Type.Shape[0]
 }
+
+// tapped goes before a site's name in its result's.
+const tapped = "in."
+
+// TapOf is the site whose input a result of that name is.
+func TapOf(result string) string { return strings.TrimPrefix(result, tapped) }

@@ -28,11 +28,11 @@ type commands struct {
 	Graph      graphCmd      `cmd:"" help:"Draw a model or IR text."`
 	Heads      headsCmd      `cmd:"" help:"Show DuoAttention gates and the mask chosen from them."`
 	Bench      benchCmd      `cmd:"" help:"Measure speed against what the machine can do."`
+	Quantize   quantizeCmd   `cmd:"" help:"Calibrate and round a model (AWQ); write a checkpoint."`
 	Pull       pullCmd       `cmd:"" help:"Fetch a model into the cache."`
 	Version    versionCmd    `cmd:"" help:"Print version, commit, LLVM and driver."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 
-	Quantize  laterCmd `cmd:"" hidden:"" help:"AWQ calibration (not in this build)."`
 	Serve     laterCmd `cmd:"" hidden:"" help:"HTTP server (not in this build)."`
 	Attribute laterCmd `cmd:"" hidden:"" help:"Attribution models (not in this build)."`
 	Train     laterCmd `cmd:"" hidden:"" help:"Training (not in this build)."`
