@@ -15,8 +15,8 @@ func TapInputs() passes.Pass {
 		Name: "awq.tap-inputs",
 		Doc: `The inputs of linears become results.
 
-Invariants: exact; the results that there were stay the first ones. Inputs that are results already, and those of rows
-that were gathered (the head's), are left out. For calibration: a program for use has no taps.
+Invariants: exact; the results that there were stay the first ones. Of a view, what it is a view of is shown.
+Inputs that are results or parameters already, and those of rows that were gathered (the head's), are left out. For calibration: a program for use has no taps.
 
 	%y = matmul %h, @w      =>     %in.w = ...
 	return %y                      %y = matmul %in.w, @w
@@ -25,11 +25,15 @@ that were gathered (the head's), are left out. For calibration: a program for us
 		Numerics: passes.Exact,
 		Run: passes.OnFuncs(ir.Graph, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
 			for _, s := range Sites(f) {
-				if slices.Contains(f.Results, s.Input) || !perRow(f, s.Input) {
+				x := s.Input
+				for x.Op.Info().View {
+					x = x.Args[0] // the same elements
+				}
+				if slices.Contains(f.Results, x) || x.Op == ir.OpParam || !perRow(f, x) {
 					continue
 				}
-				s.Input.Name = tapped + s.Name()
-				f.Results = append(f.Results, s.Input)
+				x.Name = tapped + s.Name()
+				f.Results = append(f.Results, x)
 				c.Count("tap-input")
 			}
 			return nil
