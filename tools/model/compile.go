@@ -106,7 +106,7 @@ func Compile(ctx context.Context, ref Ref, o Options) (*program.Program, *Report
 	if o.Progress != nil {
 		o.Progress("compile", int64(len(records))+1, int64(len(records))+1)
 	}
-	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed, Notes: m.Notes}, nil
+	return p, &Report{Passes: records, Seconds: time.Since(start).Seconds(), Random: m.Source == nil, Seed: m.Seed, Notes: append(m.Notes, unselected(records)...)}, nil
 }
 
 // Passes is the pipeline for a model's options: those of its spec, and of the command line.

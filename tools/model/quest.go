@@ -3,6 +3,7 @@ package model
 import (
 	"quire/frontends/spec"
 	"quire/ir"
+	"quire/passes"
 	"quire/passes/quest"
 )
 
@@ -16,4 +17,15 @@ func questOptions(q *spec.Quest) *quest.Options {
 		o.Per = ir.PerHead
 	}
 	return o
+}
+
+// unselected says so when pages were asked for and no layer picks any: all are among the
+// first, which read everything, or have a window.
+func unselected(records []passes.Record) []string {
+	for _, r := range records {
+		if r.Name == "quest.select-pages" && r.Counts["select-pages"] == 0 && len(r.Misses) > 0 {
+			return []string{"quest: no layer picks pages: " + r.Misses[0].Why}
+		}
+	}
+	return nil
 }
