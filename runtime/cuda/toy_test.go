@@ -53,8 +53,9 @@ var toyKernels = map[string]fake.Kernel{
 		n, width := int(l.Words[7]), int(l.Words[8])
 		k := fake.Slice[float32](l, l.Words[0], n*vocab)
 		for i := range n {
-			if c := cell(l, l.Words[2], l.Words[3:7], i, -1, width); c != nil {
-				*c = k[i*vocab]
+			at := place(l, l.Words[3:6], i)
+			if c := cells(l, l.Words[2], l.Words[3:7], i, at/page, width); c != nil {
+				c[at%page] = k[i*vocab]
 			}
 		}
 	}},
@@ -63,9 +64,11 @@ var toyKernels = map[string]fake.Kernel{
 		o := fake.Slice[float32](l, l.Words[6], n*vocab)
 		for i := range n {
 			sum := 0
-			for j := 0; j <= place(l, l.Words[2:5], i); j++ {
-				if c := cell(l, l.Words[1], l.Words[2:6], i, j, width); c != nil {
-					sum += int(*c) * (j + 1)
+			last := place(l, l.Words[2:5], i)
+			for p := 0; p*page <= last; p++ {
+				c := cells(l, l.Words[1], l.Words[2:6], i, p, width)
+				for j := range c[:min(len(c), last+1-p*page)] {
+					sum += int(c[j]) * (p*page + j + 1)
 				}
 			}
 			clear(o[i*vocab:][:vocab])
@@ -98,18 +101,11 @@ func place(l fake.Launch, maps []uint64, i int) int {
 	return int(fake.Slice[int32](l, maps[2], s+1)[s]) + i - int(fake.Slice[int32](l, maps[1], s+1)[s])
 }
 
-// cell is token j of row i's cache, its own with -1; nil after a fault.
-func cell(l fake.Launch, cache uint64, maps []uint64, i, j, width int) *float32 {
-	if j < 0 {
-		j = place(l, maps, i)
-	}
+// cells are the tokens of logical page p of row i's cache, nil after a fault.
+func cells(l fake.Launch, cache uint64, maps []uint64, i, p, width int) []float32 {
 	s := int(fake.Slice[int32](l, maps[0], i+1)[i])
-	p := fake.Slice[int32](l, maps[3], (s+1)*width)[s*width+j/page]
-	v := fake.Slice[float32](l, cache+uint64(int64(p)*pageBytes+int64(4*(j%page))), 1)
-	if v == nil {
-		return nil
-	}
-	return &v[0]
+	at := fake.Slice[int32](l, maps[3], (s+1)*width)[s*width+p]
+	return fake.Slice[float32](l, cache+uint64(int64(at)*pageBytes), page)
 }
 
 var pageBytes = work.PageBytes(1, vocab, page, layout.F16)

@@ -136,7 +136,11 @@ func (d *Device) call(f Function, what string, args ...uintptr) error {
 		return d.lost
 	}
 	n := copy(d.args[:], args) // memory of its own: a call allocates nothing
-	code := d.lib.Call(f, d.args[:n]...)
+	return d.outcome(f, what, d.lib.Call(f, d.args[:n]...))
+}
+
+// outcome is the error of a call that returned a code; a sticky one loses the device.
+func (d *Device) outcome(f Function, what string, code int) error {
 	if code == 0 {
 		return nil
 	}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"math"
 	"runtime"
 	"time"
@@ -41,11 +40,15 @@ func (d *Device) destroy(f Function, object uintptr) error {
 
 // Done says whether a stream has come to its end.
 func (d *Device) Done(s Stream) (bool, error) {
-	err := d.call(StreamQuery, "", uintptr(s))
-	var e *Error
-	if errors.As(err, &e) && e.Code == NotReady {
+	if d.lost != nil {
+		return false, d.lost
+	}
+	d.args[0] = uintptr(s)
+	code := d.lib.Call(StreamQuery, d.args[:1]...)
+	if code == NotReady { // no error, and seen often
 		return false, nil
 	}
+	err := d.outcome(StreamQuery, "", code)
 	return err == nil, err
 }
 
