@@ -1,0 +1,166 @@
+package calibrate
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// nearest rounds groups of g by AWQ's quantiser in float64, zero in the range.
+func nearest(bits, g int) func([]float32) error {
+	top := float64(int(1)<<bits - 1)
+	return func(x []float32) error {
+		for ; len(x) > 0; x = x[g:] {
+			var lo, hi float64
+			for _, v := range x[:g] {
+				lo, hi = min(lo, float64(v)), max(hi, float64(v))
+			}
+			s := max(hi-lo, 1e-5) / top
+			z := min(max(-math.RoundToEven(lo/s), 0), top)
+			for i, v := range x[:g] {
+				x[i] = float32((min(max(math.RoundToEven(float64(v)/s)+z, 0), top) - z) * s)
+			}
+		}
+		return nil
+	}
+}
+
+// squares multiplies tokens of k values with rows of differences.
+func squares(x []float32, k int) func(d []float32) ([]float64, error) {
+	return func(d []float32) ([]float64, error) {
+		out := make([]float64, len(d)/k)
+		for r := range out {
+			for t := 0; t < len(x); t += k {
+				var y float64
+				for j := range k {
+					y += float64(x[t+j]) * float64(d[r*k+j])
+				}
+				out[r] += y * y
+			}
+		}
+		return out, nil
+	}
+}
+
+// Case 6.4 of "AWQ facts": losses of rounding to nearest, of the first ratio and of the best, for both searches.
+func TestSearch(t *testing.T) {
+	const n, k, g, tokens = 4, 16, 8, 8
+	w, x, mean := make([]float32, n*k), make([]float32, tokens*k), make([]float32, k)
+	for o := range n {
+		for i := range k {
+			w[o*k+i] = float32((37*o+59*i+31*o*i+11)%101-50) / 64
+		}
+	}
+	times := map[int]float32{2: 8, 7: 2, 11: 4}
+	for s := range tokens {
+		for i := range k {
+			v := float32((29*s+47*i+17*s*i+5)%97-48) / 16
+			if c := times[i]; c != 0 {
+				v *= c
+			}
+			x[s*k+i] = v
+			mean[i] += abs(v) / tokens
+		}
+	}
+	if got := fmt.Sprint(mean[:5]); got != "[1.6640625 1.4765625 13 1.2890625 3]" {
+		t.Fatalf("mean |x| %s, expected [1.6640625 1.4765625 13 1.2890625 3]", got)
+	}
+	all := squares(x, k)
+	loss := func(d []float32) (float64, error) {
+		sums, err := all(d)
+		var s float64
+		for _, v := range sums {
+			s += v
+		}
+		return s / (n * tokens), err
+	}
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if math.Abs(got-want) > 1e-4*want {
+			t.Errorf("%s is %v, expected %v", what, got, want)
+		}
+	}
+	for _, c := range []struct {
+		bits                       int
+		search                     Search
+		nearest, zero, ratio, best float64
+	}{
+		{3, Activation, .561392, .561392, .60, .264974},
+		{3, Duo, .561392, .554409, .60, .287109},
+		{4, Activation, .099390, .099390, .40, .054339},
+		{4, Duo, .099390, .310814, .35, .049656},
+	} {
+		list := Candidates(c.search, mean, RelativeWeights(w, k, g))
+		what := fmt.Sprintf("%d bits %s: ", c.bits, c.search)
+		best, err := Best(list, w, k, nearest(c.bits, g), loss)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(what+"nearest", best.Nearest, c.nearest)
+		near(what+"best", best.Loss, c.best)
+		near(what+"ratio", best.Ratio, c.ratio)
+		i := len(list) - grid // r = 0
+		d := make([]float32, len(w))
+		if err := difference(d, w, k, list[i].Scales, nearest(c.bits, g)); err != nil {
+			t.Fatal(err)
+		}
+		zero, _ := loss(d)
+		near(what+"r = 0", zero, c.zero)
+		lo, hi := best.Scales[0], best.Scales[0]
+		for _, s := range best.Scales {
+			lo, hi = min(lo, s), max(hi, s)
+		}
+		near(what+"max * min", float64(lo*hi), 1)
+		if best.Loss > best.Nearest {
+			t.Errorf("%sworse than nearest", what)
+		}
+	}
+}
+
+// Case 6.5: the errors of the grid of clips, and which is taken.
+func TestClip(t *testing.T) {
+	x := []float32{4, 4, 4, .0625, -4, 4, 2, .0625}
+	for _, c := range []struct {
+		bits   int
+		want   []float64
+		chosen float32
+	}{
+		{4, []float64{.045139, .012725, .008539, .217869, .089214, .023472, .000561, .020481, .083232, .009169}, 1.4},
+		{3, []float64{.453842, .433329, .478936, .33295, .228789, .166454, .145945, .167261, .092928, .075778}, 1.1},
+	} {
+		w := []float32{-.5, .25, .375, 2}
+		i := 0
+		_, err := Clip(w, 4, nearest(c.bits, 4), func(d []float32) ([]float64, error) {
+			sums, err := squares(x, 4)(d)
+			if got := sums[0] / 2; math.Abs(got-c.want[i]) > 2e-3*c.want[i]+1e-6 {
+				t.Errorf("%d bits: error of shrink %.2f is %v, expected %v", c.bits, Shrink(i), got, c.want[i])
+			}
+			i++
+			return sums, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(float64(w[3]-c.chosen)) > 1e-5 {
+			t.Errorf("%d bits: the largest weight is %v, expected %v", c.bits, w[3], c.chosen)
+		}
+	}
+	for name, want := range map[string]bool{"self_attn.q_proj": false, "self_attn.k_proj": false, "self_attn.v_proj": true, "self_attn.o_proj": true, "mlp.gate_proj": true} {
+		if Clips(name) != want {
+			t.Errorf("Clips(%s) is %v", name, !want)
+		}
+	}
+}
+
+// A channel that is always zero, or a weight that is: no scale is infinite or not a number.
+func TestScalesAreNumbers(t *testing.T) {
+	for _, s := range []Search{Activation, Duo} {
+		for _, c := range Candidates(s, []float32{0, 1, 1e-30, 5}, []float32{0, 0, 1, 1}) {
+			for _, v := range c.Scales {
+				if !(v > 0) || math.IsInf(float64(v), 0) {
+					t.Errorf("%s, ratio %v: scale %v", s, c.Ratio, v)
+				}
+			}
+		}
+	}
+}
