@@ -31,5 +31,9 @@
 // an order that depends on the parameters and the way alone: never on the number of workers
 // or on the other rows. The ways differ in the last bits.
 //
+// Pages of a cache that are picked (Quest) take two launches on a CPU: pageselect.go scores
+// pages by the summaries that summary.go keeps and lists the best, attention_decode.go
+// reads those.
+//
 // Border: imports codegen/kernel, ir/work, ir/target, ir/types/...; no llir, no passes.
 package kernels
