@@ -110,9 +110,10 @@ func (d decoderGPU) queries(s spanGPU) [][2]kernel.I32 {
 	var out [][2]kernel.I32
 	for _, st := range d.strips(4) {
 		at := quad.Times(int64(2 * st.words)).Plus(int64(st.at))
+		x := d.elements(q, at, 2*st.words, live, scale)
 		var w []kernel.I32
-		for j := range st.words {
-			w = append(w, d.g.Pack(d.half, d.element(q, at.Plus(int64(2*j)), live, scale), d.element(q, at.Plus(int64(2*j+1)), live, scale)))
+		for j := 0; j < len(x); j += 2 {
+			w = append(w, d.g.Pack(d.half, x[j], x[j+1]))
 		}
 		for j := 0; j < st.words; j += 2 {
 			out = append(out, [2]kernel.I32{w[j], w[j+1]})
@@ -121,14 +122,24 @@ func (d decoderGPU) queries(s spanGPU) [][2]kernel.I32 {
 	return out
 }
 
-// element is one scaled number of a query: zero if it is not live or lies in the padding.
-func (d decoderGPU) element(q kernel.Ptr[kernel.F32], at kernel.I64, live kernel.Bool, scale kernel.F32) kernel.F32 {
-	k, dim := d.k, int64(d.attnGPU.p.Dim)
-	if int(dim) == d.pad {
-		return kernel.Select(live, kernel.LoadF32(q.At(at)).Mul(scale), k.Float(0))
+// elements are n neighbouring numbers of a query, scaled: zero if it is not live or where
+// they lie in the padding.
+func (d decoderGPU) elements(q kernel.Ptr[kernel.F32], at kernel.I64, n int, live kernel.Bool, scale kernel.F32) []kernel.F32 {
+	k, dim := d.k, d.attnGPU.p.Dim
+	var x []kernel.F32
+	if dim == d.pad { // whole vectors of 4
+		for j := 0; j < n; j += 4 {
+			x = append(x, kernel.LoadFloats(q.At(at).Plus(int64(j)), 4)...)
+		}
+	} else {
+		for j := range n {
+			x = append(x, inRow(k, q, at.Plus(int64(j)), dim, d.pad))
+		}
 	}
-	in := at.Lt(k.Int(dim))
-	return kernel.Select(live.And(in), kernel.LoadF32(q.At(at.Min(k.Int(dim-1)))).Mul(scale), k.Float(0))
+	for j := range x {
+		x[j] = kernel.Select(live, x[j].Mul(scale), k.Float(0))
+	}
+	return x
 }
 
 // place is where tile t's entries of the head lie, and the last token of it that is there.
