@@ -105,10 +105,16 @@ func masked(b *body, att *ir.Value) (p work.Attention, err error) {
 // onGPU is attention by tensor cores: splits that fill the device, or blocks of rows.
 func onGPU(t target.Target, p work.Attention) work.Params {
 	if p.Phase == work.Decode {
+		p.Split = splitOf(SplitGPU, p.Page)
 		return work.DecodeGPU{Attention: p, Blocks: BlocksPerSM * t.Multiprocessors}
 	}
 	return work.PrefillGPU{Attention: p}
 }
+
+// SplitGPU is the least number of cached tokens that an item of decode attention on a GPU
+// takes: fewer fill the device from shorter contexts on, but more are merged. Measured on
+// an H200 with 32 query and 8 kv heads: 13 us at 4096 tokens, 17 us with 64.
+const SplitGPU = 128
 
 // BlocksPerSM is how many items of decode attention a multiprocessor gets.
 const BlocksPerSM = 2
