@@ -20,7 +20,11 @@ import (
 func attentionPrefillGPU(p work.PrefillGPU) kernel.Body {
 	return kernel.Body{Main: func(k *kernel.Kernel) {
 		g := p.Grid()
-		prefillerGPU{attnGPU: newAttnGPU(k, p.Attention), p: p, warps: g.Warps, mtiles: work.QueryTile / 16 / g.Warps}.item()
+		f := prefillerGPU{attnGPU: newAttnGPU(k, p.Attention), p: p, warps: g.Warps, mtiles: work.QueryTile / 16 / g.Warps, step: work.TileGPU}
+		if f.pad > 128 || p.Window > 0 || p.Softcap > 0 {
+			f.step /= 2
+		}
+		f.item()
 	}}
 }
 
@@ -29,6 +33,7 @@ type prefillerGPU struct {
 	p      work.PrefillGPU
 	warps  int
 	mtiles int // of 16 queries of a warp
+	step   int // tokens of a tile that a warp has scores of at once
 }
 
 // Shared memory: queries, two tiles of keys, two of values.
@@ -93,7 +98,13 @@ func (f prefillerGPU) block(b blockGPU) {
 	f.copyTile(b, k.Int(0))
 	g.Commit()
 	s := f.start()
-	at := f.addresses()
+	// The assembler has no register left: for compute capability 8 it finds those of the
+	// addresses only if they are computed at each use, for 9 only if they are not.
+	at := f.addresses
+	if k.Target().SM >= "sm_90" {
+		once := f.addresses()
+		at = func() addresses { return once }
+	}
 	v := kernel.For(k, k.Int(0), b.tiles.count, 1, s.flat(), func(t kernel.I64, carried []kernel.F32) []kernel.F32 {
 		s := s.with(carried)
 		g.WaitCopies(0)
@@ -103,11 +114,11 @@ func (f prefillerGPU) block(b blockGPU) {
 		g.Commit()
 		stage := t.I32().And(1).Mul(k.Int32(int32(f.tileBytes())))
 		token := b.tiles.token(t)
-		for first := 0; first < work.TileGPU; first += prefillStep {
-			x := f.scores(at, stage, first)
+		for first := 0; first < work.TileGPU; first += f.step {
+			x := f.scores(at(), stage, first)
 			f.mask(b, token.Plus(int64(first)), x)
 			f.softmax(x, &s)
-			f.accumulate(at, stage, first, x, &s)
+			f.accumulate(at(), stage, first, x, &s)
 		}
 		return s.flat()
 	})
@@ -223,17 +234,13 @@ func (f prefillerGPU) addresses() addresses {
 	}
 }
 
-// prefillStep is the tokens of a tile that a warp has scores of at once: fewer registers,
-// more turns of the softmax.
-const prefillStep = 32
-
 // scores is queries times keys from the first token on: [m tile][8 tokens].
 func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]kernel.F32 {
 	k, g := f.k, f.g
 	z := k.Float(0)
 	x := make([][][4]kernel.F32, f.mtiles)
 	for m := range x {
-		x[m] = make([][4]kernel.F32, prefillStep/8)
+		x[m] = make([][4]kernel.F32, f.step/8)
 		for j := range x[m] {
 			x[m][j] = [4]kernel.F32{z, z, z, z}
 		}
@@ -244,7 +251,7 @@ func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]k
 		for m := range q {
 			q[m] = g.LoadMatricesAt(at.queries, int64(16*m)*f.stride()+int64(32*d), false)
 		}
-		for j := 0; j < prefillStep/8; j += 2 {
+		for j := 0; j < f.step/8; j += 2 {
 			b := g.LoadMatricesAt(keys, int64(first+8*j)*f.stride()+int64(32*d), false)
 			for m := range q {
 				x[m][j] = g.Mma(f.half, q[m], [2]kernel.I32{b[0], b[1]}, x[m][j])
@@ -259,7 +266,7 @@ func (f prefillerGPU) scores(at addresses, stage kernel.I32, first int) [][][4]k
 func (f prefillerGPU) accumulate(at addresses, stage kernel.I32, first int, x [][][4]kernel.F32, s *fragments) {
 	g := f.g
 	vals := at.values.Add(stage)
-	for t := range prefillStep / 16 {
+	for t := range f.step / 16 {
 		w := make([][4]kernel.I32, f.mtiles)
 		for m := range w {
 			a, b := x[m][2*t], x[m][2*t+1]

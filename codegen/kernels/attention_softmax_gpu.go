@@ -74,7 +74,7 @@ func (f prefillerGPU) indices(b blockGPU) [][2]kernel.I32 {
 // such a pair.
 func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 	k := f.k
-	some := b.i.Lt(token.Plus(int64(prefillStep - 1)))
+	some := b.i.Lt(token.Plus(int64(f.step - 1)))
 	if f.p.Window > 0 {
 		some = some.Or(token.Lt(b.last().Plus(int64(1 - f.p.Window))))
 	}

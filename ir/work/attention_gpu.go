@@ -168,15 +168,14 @@ func (p PrefillGPU) Group(Dims) int64 { return 0 }
 // of 16 bytes.
 func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
 
-// Grid implements Gridded: queries, two tiles of keys and two of values. Up to 96 dims a
-// warp's registers hold the results of 32 queries, else of 16.
+// Grid implements Gridded: queries, two tiles of keys and two of values. A warp takes 32
+// queries, so that what it reads of keys and values serves two products, or 16 where its
+// registers do not hold the results: heads of more than 128 dims, or of more than 96 under
+// a window or a softcap.
 func (p PrefillGPU) Grid() Grid {
 	g := Grid{Warps: 4, PerBlock: 1, Whole: true, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
-	if Padded(p.Dim) > 96 {
+	if pad := Padded(p.Dim); pad > 128 || pad > 96 && (p.Window > 0 || p.Softcap > 0) {
 		g.Warps = 8
-	}
-	if Padded(p.Dim) <= 128 && p.Softcap == 0 && p.Window == 0 {
-		g.Room = 2 // a softcap or a window need more registers than that leaves
 	}
 	return g
 }
