@@ -243,6 +243,25 @@ func newProgram(p *program.Program, tok *token.Tokenizer, m device.Model, l limi
 	return out
 }
 
+// CacheNeed is the memory of keys and values of one sequence of n tokens: exact, where each
+// table keeps but sink and recent tokens of it (DuoAttention's formula: 2 * size * dim *
+// (n * full heads + (sink + recent) * streaming heads)), and in whole pages with their
+// summaries, as decoding holds them. A prompt's steps hold their own tokens besides.
+func (p *Program) CacheNeed(n int) (exact, paged int64) {
+	sizes := map[string]int64{"f32": 4, "f16": 2, "bf16": 2}
+	for _, c := range p.p.Caches {
+		t := p.p.Tables[c.Table]
+		kept, pages := n, (n+t.Page-1)/t.Page
+		if t.Recent != nil {
+			kept = min(n, t.Sink+*t.Recent)
+			pages = min(pages, (t.Sink+t.Page-1)/t.Page+*t.Recent/t.Page+2+kv.Slack)
+		}
+		exact += 2 * sizes[c.Elem] * int64(c.Heads) * int64(c.Dim) * int64(kept)
+		paged += int64(pages) * c.PageBytes
+	}
+	return exact, paged
+}
+
 // newTokenizer reads a Program's tokenizer, nil if it has none.
 func newTokenizer(p *program.Program) (*token.Tokenizer, error) {
 	if p.Tokenizer == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -95,7 +96,7 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 			return err
 		}
 		if i == 0 { // before the next line takes memory of its own
-			if r.Memory, err = s.memory(ctx); err != nil {
+			if r.Memory, err = s.memory(ctx, c.Batch, c.Depth+max(c.Prefill, c.Decode)); err != nil {
 				return err
 			}
 		}
@@ -222,7 +223,7 @@ type benchRun struct {
 
 func (c *benchCmd) start(ctx context.Context, e *environment, profile bool) (*benchRun, error) {
 	l, err := e.load(ctx, c.Model, &c.modelFlags, func(cfg runtime.Config) runtime.Config {
-		return cfg.WithProfile(profile).WithMaxSessions(max(c.Batch, 1))
+		return cfg.WithProfile(profile).WithMaxSessions(2 * max(c.Batch, 1)) // and their forks
 	})
 	if err != nil {
 		return nil, err
@@ -290,21 +291,25 @@ func (s *benchRun) once(ctx context.Context) (prefill, decode float64, err error
 	return prefill, decode, nil
 }
 
-// timed runs f on all sessions at once and takes them back to the depth.
+// timed runs f on forks of all sessions at once: a window may have given back what a
+// session would need to return to the depth.
 func (s *benchRun) timed(ctx context.Context, f func(i int, sess *runtime.Session) error) (float64, error) {
-	errs := make([]error, len(s.sessions))
+	errs, forks := make([]error, len(s.sessions)), make([]*runtime.Session, len(s.sessions))
+	for i, sess := range s.sessions {
+		var err error
+		if forks[i], err = sess.Fork(ctx); err != nil {
+			return 0, err
+		}
+	}
 	var wg sync.WaitGroup
 	start := time.Now()
-	for i, sess := range s.sessions {
+	for i, sess := range forks {
 		wg.Go(func() { errs[i] = f(i, sess) })
 	}
 	wg.Wait()
 	seconds := time.Since(start).Seconds()
-	for i, sess := range s.sessions {
-		if errs[i] != nil {
-			return 0, errs[i]
-		}
-		if err := sess.Truncate(ctx, s.c.Depth); err != nil {
+	for i, sess := range forks {
+		if err := errors.Join(errs[i], sess.Close(ctx)); err != nil {
 			return 0, err
 		}
 	}
@@ -321,6 +326,7 @@ func (c *benchCmd) print(e *environment, r *benchResult) error {
 		fmt.Fprintf(&b, "decode %d at depth %d, batch %d: %.1f tok/s (%s a step, %.0f %% of %.1f GB/s)\n", c.Decode, c.Depth, c.Batch,
 			r.DecodeRate, bytesText(int64(r.BytesPerStep)), r.Percent, r.ReadGBs)
 	}
+	fmt.Fprintf(&b, "%s\n", r.Memory.cacheText())
 	fmt.Fprintf(&b, "\n%-36s %6s %10s %10s %8s %8s %9s\n", "kernel", "calls", "us", "bytes", "GB/s", "ceiling", "GFLOP/s")
 	for _, k := range r.Kernels {
 		fmt.Fprintf(&b, "%-36s %6.0f %10.1f %10s %8.1f %7.0f%% %9.1f\n", k.Name, k.Calls, k.US, bytesText(int64(k.Bytes)), k.GBs, k.Percent, k.GFlops)

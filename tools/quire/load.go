@@ -75,16 +75,25 @@ func (l *loaded) close() error { return l.rt.Close(context.Background()) }
 type memoryResult struct {
 	PeakRSS int64 `json:"peak_rss"`
 	Weights int64 `json:"weights"`
-	Cache   int64 `json:"cache"`
+	Cache   int64 `json:"cache"`         // the most so far
+	Exact   int64 `json:"cache_formula"` // of the tokens, where tables keep sink and recent alone
+	Paged   int64 `json:"cache_pages"`   // and in whole pages with their summaries
 }
 
-// memory is what the model takes, and the most that this process ever had.
-func (l *loaded) memory(ctx context.Context) (memoryResult, error) {
+// cacheText is one line of it.
+func (m memoryResult) cacheText() string {
+	return fmt.Sprintf("cache %s at most: %s by the formula, %s in whole pages", bytesText(m.Cache), bytesText(m.Exact), bytesText(m.Paged))
+}
+
+// memory is what the model takes for sequences of n tokens, and the most that this process ever had.
+func (l *loaded) memory(ctx context.Context, sequences, n int) (memoryResult, error) {
 	s, err := l.prog.Stats(ctx)
 	if err != nil {
 		return memoryResult{}, err
 	}
-	return memoryResult{PeakRSS: peakRSS(), Weights: s.Memory.Weights + s.Memory.Mapped, Cache: s.CachePeak}, nil
+	exact, paged := l.prog.CacheNeed(n)
+	return memoryResult{PeakRSS: peakRSS(), Weights: s.Memory.Weights + s.Memory.Mapped, Cache: s.CachePeak,
+		Exact: exact * int64(sequences), Paged: paged * int64(sequences)}, nil
 }
 
 // peakRSS is VmHWM of this process in bytes; 0 where the system does not say.

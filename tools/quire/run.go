@@ -96,7 +96,7 @@ func (c *runCmd) Run(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	if r.Memory, err = l.memory(ctx); err != nil {
+	if r.Memory, err = l.memory(ctx, 1, len(r.PromptTokens)+len(r.Tokens)); err != nil {
 		return err
 	}
 	if e.JSON {
@@ -204,6 +204,6 @@ func (r *runResult) report(e *environment) {
 	if t.CompileCached {
 		how = "program from the cache"
 	}
-	fmt.Fprintf(e.err, "%s, loaded in %.2f s; prompt %d tokens at %.0f tok/s, reply %d at %.1f tok/s; %s resident\n",
-		how, t.Load, len(r.PromptTokens), t.PrefillRate, len(r.Tokens), t.DecodeRate, bytesText(r.Memory.PeakRSS))
+	fmt.Fprintf(e.err, "%s, loaded in %.2f s; prompt %d tokens at %.0f tok/s, reply %d at %.1f tok/s; %s resident; %s\n",
+		how, t.Load, len(r.PromptTokens), t.PrefillRate, len(r.Tokens), t.DecodeRate, bytesText(r.Memory.PeakRSS), r.Memory.cacheText())
 }
