@@ -26,5 +26,11 @@
 // Read gates.go and mask.go (from a table to a mask), split.go (the pass), cost.go
 // (what it saves), tap.go.
 //
+// testdata/before.svg and testdata/after.svg draw one layer without and with it; go
+// generate makes them anew.
+//
 // Border law: imports quire/ir and quire/passes.
 package duo
+
+//go:generate go run quire/tools/quire graph testdata/layer.yaml --after siblings.merge-linears -o testdata/before.svg
+//go:generate go run quire/tools/quire graph testdata/layer.yaml --duo testdata/layer.tsv --after duo.split-heads -o testdata/after.svg
