@@ -33,6 +33,7 @@ type request struct {
 	all    bool        // every token's row is wanted, else the last one's
 	want   device.Want // results of those rows
 	chunk  int         // at most this many tokens a step; 0: the engine's chunk
+	greedy bool        // take feeds the token of greatest logit, and needs no logits
 	lone   bool        // a client's Decode: it will be back with the next token
 
 	// take gets results, on a goroutine of the engine; what it returns is fed next.
@@ -264,6 +265,9 @@ func (e *engine) gather() bool {
 
 // step runs the assembled batch and hands its results out.
 func (e *engine) step() {
+	if m := e.runner(); m != nil && e.run(m) {
+		return
+	}
 	start := time.Now()
 	out, err := e.model.Step(&e.batch.Batch)
 	e.ended = time.Now()

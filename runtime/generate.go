@@ -133,6 +133,7 @@ func (g *generation) request(o GenerateOptions) *request {
 	r := &request{tokens: slices.Clone(o.Prompt), want: device.Logits, take: g.take}
 	if g.greedy {
 		r.want |= device.ArgMax
+		r.greedy = true
 	}
 	return r
 }

@@ -33,6 +33,7 @@ const maxTables = 8
 
 type graphKey struct {
 	step int
+	runs bool // it makes the inputs of the step that follows
 	shape
 }
 

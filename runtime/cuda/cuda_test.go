@@ -297,3 +297,41 @@ func TestLoadRefuses(t *testing.T) {
 		t.Error("a cancelled load succeeded")
 	}
 }
+
+// A run is what single steps are; after yield said no, what was begun still comes.
+func TestRun(t *testing.T) {
+	d := &fake.Driver{Kernels: toyKernels}
+	m := open(t, d, options(d))
+	p, s := &pool{}, &sequence{}
+	if err := p.step(t, m, []*sequence{s}, [][]int32{{1, 2, 3}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ steps, stop, least, most int }{{1, 9, 1, 1}, {100, 200, 100, 100}, {60, 7, 7, 10}} {
+		b := p.batch([]*sequence{s}, [][]int32{{toyNext(s.tokens)}})
+		for len(s.pages)*page < len(s.tokens)+c.steps {
+			p.next++
+			s.pages = append(s.pages, poolPages-p.next)
+		}
+		b.Pages[0] = device.Pages{Width: len(s.pages), Entries: s.pages}
+		n := 0
+		err := m.Run(b, c.steps, func(token int32) bool {
+			if want := toyNext(s.tokens); token != want {
+				t.Fatalf("step %d of a run: token %d, want %d", n, token, want)
+			}
+			s.tokens = append(s.tokens, token)
+			n++
+			return n < c.stop
+		})
+		if err != nil || n < c.least || n > c.most {
+			t.Errorf("a run of %d, stopped after %d: %d tokens, error %v", c.steps, c.stop, n, err)
+		}
+		s.tokens = s.tokens[:len(s.tokens)-1] // the last one was not fed
+	}
+	if n := d.Counts[driver.GraphInstantiate]; n > 2 {
+		t.Errorf("%d graphs, want one of runs and perhaps one of steps", n)
+	}
+	b := p.batch([]*sequence{s}, [][]int32{{1}})
+	if err := m.Run(b, 1000, func(int32) bool { return true }); err == nil || !strings.Contains(err.Error(), "table 0: no page for token") {
+		t.Errorf("a run beyond its pages: %v", err)
+	}
+}

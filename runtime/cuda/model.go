@@ -64,6 +64,7 @@ type Model struct {
 	graphs   map[graphKey]driver.Graph
 	bindings types.Bindings
 	profile  events
+	advance  advance
 }
 
 // Load binds a Program that Validate accepts. It is cancelled by ctx.
@@ -235,7 +236,7 @@ func (m *Model) Discard(int, []int32) {}
 
 // Memory implements device.Model.
 func (m *Model) Memory() device.Memory {
-	out := device.Memory{Weights: m.weights.n, Steps: m.temp.n + m.lists.n + m.inputs.dev.n, Code: int64(len(m.p.Object) + len(m.p.Cubin))}
+	out := device.Memory{Weights: m.weights.n, Steps: m.temp.n + m.lists.n + m.inputs.dev.n + m.advance.count.n, Code: int64(len(m.p.Object) + len(m.p.Cubin))}
 	for i := range m.slots {
 		out.Steps += m.slots[i].n
 	}
@@ -285,7 +286,7 @@ func (m *Model) Close() error {
 		errs = append(errs, m.settle())
 	}
 	m.stop()
-	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev))
+	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev), m.advance.close(m))
 	for _, list := range [][]block{{m.weights, m.lists, m.temp, m.inputs.dev}, m.slots, m.caches} {
 		for i := range list {
 			errs = append(errs, m.dev.Free(list[i].at))

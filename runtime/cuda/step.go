@@ -55,23 +55,36 @@ func power(n int64) int64 { return 1 << bits.Len64(uint64(max(n, 1)-1)) }
 
 // Step implements device.Model.
 func (m *Model) Step(b *device.Batch) (device.Output, error) {
-	if m.closed {
-		return device.Output{}, errors.New("cuda: step after close")
-	}
-	if err := errors.Join(m.failed, m.life.Err()); err != nil {
-		return device.Output{}, fmt.Errorf("cuda: %w", err)
-	}
-	d := work.Dims{N: int64(len(b.Tok)), M: int64(len(b.Out)), S: int64(len(b.SlotStart))}
-	longest, err := b.Check(m.p.Vocab, m.tables)
-	if err != nil {
-		return device.Output{}, fmt.Errorf("cuda: %w", err)
-	}
 	leave, err := m.dev.Enter()
 	if err != nil {
 		return device.Output{}, err
 	}
 	defer leave()
-	sh := shape{n: d.N, m: d.M, s: d.S, want: b.Want}
+	i, sh, err := m.prepare(b)
+	if err != nil {
+		return device.Output{}, err
+	}
+	if err := m.run(i, m.steps[i], sh, b); err != nil {
+		return device.Output{}, err
+	}
+	return m.output(m.steps[i], b)
+}
+
+// prepare chooses the step of a batch, makes it ready for the batch's dims and brings the
+// inputs to the device.
+func (m *Model) prepare(b *device.Batch) (index int, sh shape, err error) {
+	if m.closed {
+		return 0, sh, errors.New("cuda: step after close")
+	}
+	if err := errors.Join(m.failed, m.life.Err()); err != nil {
+		return 0, sh, fmt.Errorf("cuda: %w", err)
+	}
+	d := work.Dims{N: int64(len(b.Tok)), M: int64(len(b.Out)), S: int64(len(b.SlotStart))}
+	longest, err := b.Check(m.p.Vocab, m.tables)
+	if err != nil {
+		return 0, sh, fmt.Errorf("cuda: %w", err)
+	}
+	sh = shape{n: d.N, m: d.M, s: d.S, want: b.Want}
 	var widest int64
 	for i, p := range b.Pages {
 		sh.widths[i] = max(16, power(int64(p.Width)))
@@ -79,26 +92,20 @@ func (m *Model) Step(b *device.Batch) (device.Output, error) {
 		d.C = max(d.C, sh.widths[i]*int64(m.tables[i].Page))
 	}
 	m.bindings["N"], m.bindings["M"], m.bindings["S"], m.bindings["C"], m.bindings["P"] = d.N, d.M, d.S, d.C, widest
-	i := slices.IndexFunc(m.steps, func(s *bound) bool { return s.guards.Hold(m.bindings) })
-	if i < 0 {
-		return device.Output{}, fmt.Errorf("cuda: no step of the program is for N = %d, M = %d, S = %d", d.N, d.M, d.S)
+	index = slices.IndexFunc(m.steps, func(s *bound) bool { return s.guards.Hold(m.bindings) })
+	if index < 0 {
+		return 0, sh, fmt.Errorf("cuda: no step of the program is for N = %d, M = %d, S = %d", d.N, d.M, d.S)
 	}
-	s := m.steps[i]
+	s := m.steps[index]
 	if err := m.room(s, d, sh); err != nil {
-		return device.Output{}, err
+		return 0, sh, err
 	}
 	m.bindings["C"] = longest // of profiles: room is for what fits the tables
 	if err := m.feed(b, sh); err != nil {
-		return device.Output{}, err
+		return 0, sh, err
 	}
 	sh.moves = m.moves
-	if err := m.set(s, d, sh); err != nil {
-		return device.Output{}, err
-	}
-	if err := m.run(i, s, sh, b); err != nil {
-		return device.Output{}, err
-	}
-	return m.output(s, b)
+	return index, sh, m.set(s, d, sh)
 }
 
 // room makes the step's memory large enough.
@@ -199,7 +206,11 @@ func (m *Model) run(index int, s *bound, sh shape, b *device.Batch) error {
 	if m.opts.NoGraphs || sh.n > graphRows {
 		return m.launch(s)
 	}
-	key := graphKey{index, sh}
+	return m.graph(graphKey{index, false, sh}, func() error { return m.launch(s) })
+}
+
+// graph puts work into the stream as a graph that is made once.
+func (m *Model) graph(key graphKey, work func() error) error {
 	g, ok := m.graphs[key]
 	if !ok {
 		if len(m.graphs) >= graphsKept || m.outdated() {
@@ -208,7 +219,7 @@ func (m *Model) run(index int, s *bound, sh shape, b *device.Batch) error {
 			}
 		}
 		var err error
-		if g, err = m.dev.Capture(m.stream, func() error { return m.launch(s) }); err != nil {
+		if g, err = m.dev.Capture(m.stream, work); err != nil {
 			return err
 		}
 		m.graphs[key] = g

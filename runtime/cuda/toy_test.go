@@ -75,6 +75,15 @@ var toyKernels = map[string]fake.Kernel{
 			o[i*vocab+sum%vocab] = 1
 		}
 	}},
+	"quire_advance": {Params: 6, Run: func(l fake.Launch) {
+		at := func(i int) *int32 { return &fake.Slice[int32](l, l.Words[i], 1)[0] }
+		token := *at(0)
+		*at(1) = token
+		*at(2)++
+		*at(3)++
+		fake.Slice[int32](l, l.Words[4], 64)[*at(5)%64] = token
+		*at(5)++
+	}},
 	"gather": {Params: 5, Run: func(l fake.Launch) {
 		m := int(l.Words[3])
 		out, y := fake.Slice[int32](l, l.Words[1], m), fake.Slice[float32](l, l.Words[2], m*vocab)

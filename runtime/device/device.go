@@ -67,6 +67,18 @@ type Model interface {
 	Close() error
 }
 
+// Runner is a Model that can go on by itself: each token of greatest logit is fed to the step
+// that follows, which need not wait until the host has seen it.
+type Runner interface {
+	// Runs says whether it can; one that is profiled cannot.
+	Runs() bool
+	// Run runs up to so many steps. The batch is the first of them: one row, of one slot, that wants
+	// its result; its tables have pages for the tokens of all steps. Yield gets the token
+	// that each step chose, of whatever logits: nobody looks whether they are finite. After it returned false no step is begun; it gets the tokens of
+	// those that have been. The tokens fed are the batch's, then each chosen one.
+	Run(b *Batch, steps int, yield func(token int32) bool) error
+}
+
 // Stopper is a Model whose running Step can be made to return, with an error: its device
 // may have stopped answering. Nothing but Close is called after it.
 type Stopper interface {

@@ -189,6 +189,9 @@ func (d *Driver) at(p uintptr, n int) []byte {
 			return b[p-base:][:n:n]
 		}
 	}
+	if b := d.host(p, n); b != nil { // pinned memory has one address for all
+		return b
+	}
 	d.lost = IllegalAddress
 	return nil
 }
