@@ -14,5 +14,13 @@
 //	attention                 rows and bias of v        o, where there are as many KV heads as query heads
 //	anything else             nothing                   o of grouped queries (llm-awq PR 67), the head
 //
+// testdata/before.svg and after.svg draw the mlp of a layer without and with the fusion and the scales:
+//
+//	cd testdata
+//	quire graph layer.ir -o before.svg
+//	quire opt --passes canon.simplify,awq.fuse-dequant-gemm,canon.simplify,awq.absorb-scales layer.ir > after.ir && quire graph after.ir -o after.svg
+//
+// What calibration (tools/calibrate, `quire quantize`) gains on a real model is in tests/bench/README.md.
+//
 // Border law: imports quire/ir, quire/passes and quire/passes/rewrite.
 package awq
