@@ -40,6 +40,9 @@ func (m *Model) fill(ctx context.Context) (err error) {
 	defer src.close()
 	var staging [2][]byte
 	defer func() {
+		if err != nil { // what is on its way comes from this memory
+			err = errors.Join(err, m.settle())
+		}
 		for i := range staging {
 			err = errors.Join(err, m.dev.FreeHost(staging[i]))
 		}
