@@ -1,11 +1,13 @@
 // Package dots trades the exactness of products for speed, by name: activations
-// are rounded to bf16, or to 8-bit integers in blocks of 32, before each linear.
+// are rounded to bf16, or to 8-bit integers in blocks of 32, before each linear; for a GPU
+// to what its tensor cores take.
 //
 // Border law: imports quire/ir, quire/passes and quire/passes/rewrite.
 package dots
 
 import (
 	"quire/ir"
+	"quire/ir/types"
 	"quire/passes"
 	"quire/passes/rewrite"
 )
@@ -26,12 +28,41 @@ left exact under i8, and the miss says so.
 		Clears:   []passes.Prop{passes.Canonical},
 		Numerics: passes.Approximates,
 		Run: passes.OnFuncs(ir.Graph, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
-			return rewrite.Fixpoint(c, m, f, rule(dot))
+			return rewrite.Fixpoint(c, m, f, rule(func(*ir.Value) ir.Dot { return dot }))
 		}),
 	}
 }
 
-func rule(dot ir.Dot) rewrite.Rule {
+// TensorCores rounds the operands of every linear as a GPU's matrix units take them.
+func TensorCores() passes.Pass {
+	return passes.Pass{
+		Name: "dots.tensor-cores",
+		Doc: `Linears multiply what tensor cores take.
+
+Activations are rounded to bf16 where the weight is bf16, else to f16; sums stay f32.
+
+Approximates: exact only where the activations are already representable.
+
+	%y = matmul %x, @w   =>   %r = round %x {to = f16}
+	                          %y = matmul %r, @w {dot = f16}`,
+		Requires: []passes.Prop{passes.DequantFused},
+		Clears:   []passes.Prop{passes.Canonical},
+		Numerics: passes.Approximates,
+		Run: passes.OnFuncs(ir.Graph, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return rewrite.Fixpoint(c, m, f, rule(tensorDot))
+		}),
+	}
+}
+
+// tensorDot is how tensor cores form products with a weight.
+func tensorDot(w *ir.Value) ir.Dot {
+	if e := w.Type.Elem; !e.IsQuantised() && e.DType == types.BF16 {
+		return ir.DotBF16
+	}
+	return ir.DotF16
+}
+
+func rule(dotOf func(w *ir.Value) ir.Dot) rewrite.Rule {
 	return rewrite.Rule{
 		Name: "round-activations",
 		Doc:  "matmul %x, @w => matmul (round %x), @w",
@@ -41,6 +72,7 @@ func rule(dot ir.Dot) rewrite.Rule {
 			if a.Dot != ir.DotF32 || v.Args[1].Op != ir.OpWeight {
 				return nil, nil
 			}
+			dot := dotOf(v.Args[1])
 			if k, _ := v.Args[1].Type.Last().IsConst(); dot == ir.DotI8 && k%32 != 0 {
 				s.Missed(v, "K is %d, no multiple of 32", k)
 				return nil, nil

@@ -186,8 +186,9 @@ func Norms(t target.Target) passes.Pass {
 		Name: "fuse.norms",
 		Doc: `Norms join their neighbours.
 
-A norm takes the gather before it and the residual after it. Before a single-row
-linear, a norm (and a rounding) moves into the linear that alone reads it.
+A norm takes the gather before it and the residual after it. Before a linear of few
+rows (one; on a GPU some), a norm (and a rounding) moves into the linear that alone
+reads it.
 
 Invariants: exact.
 
@@ -207,15 +208,21 @@ Invariants: exact.
 				return err
 			}
 			if err := pairs(c, t, m, f, "fuse-round-linear", func(w *view, p, l *ir.Value) bool {
-				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRound}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
+				return within(p, []ir.Op{ir.OpRound}) && fewRows(w, l) && w.soleReader(p, l)
 			}); err != nil {
 				return err
 			}
 			return pairs(c, t, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
-				return lower.SingleRow(f) && within(p, []ir.Op{ir.OpRMSNorm}) && holds(l, ir.OpMatMul) && w.soleReader(p, l)
+				return within(p, []ir.Op{ir.OpRMSNorm}) && fewRows(w, l) && w.soleReader(p, l)
 			})
 		}),
 	}
+}
+
+// fewRows reports whether l is a linear of few rows.
+func fewRows(w *view, l *ir.Value) bool {
+	i := slices.IndexFunc(part(l).Body, func(v *ir.Value) bool { return v.Op == ir.OpMatMul })
+	return i >= 0 && lower.FewRows(w.t, w.f, part(l).Body[i])
 }
 
 // pairs merges producer and reader wherever the rule wants it, until nothing

@@ -20,7 +20,7 @@ func matchLinear(b *body) (Found, error) {
 	}
 	l := &linear{b: b, mat: mat, k: Found{Values: map[string]*ir.Value{"w": w}}}
 	l.p = work.Linear{Enc: enc(w), Cols: constant(w.Type.Shape[1]), Tokens: work.Many, Dot: dotOf(mat)}
-	if one(b.f, "N") && mat.Type.Shape[0].String() == "N" || one(b.f, "M") && mat.Type.Shape[0].String() == "M" {
+	if FewRows(b.t, b.f, mat) && (l.p.Dot == work.F32 || l.rounds()) {
 		l.p.Tokens = work.One
 	}
 	if err := l.prologue(); err != nil {
@@ -35,6 +35,9 @@ func matchLinear(b *body) (Found, error) {
 		return Found{}, err
 	}
 	l.k.Kernel = l.p
+	if b.gpu() {
+		l.k.Kernel = tensorCores(l.p, atMost(b.f, mat.Type.Shape[0]))
+	}
 	return l.k, nil
 }
 
@@ -51,8 +54,17 @@ func dotOf(mat *ir.Value) work.Dot {
 		return work.BF16
 	case ir.DotI8:
 		return work.I8
+	case ir.DotF16:
+		return work.F16
 	}
 	return work.F32
+}
+
+// rounds reports whether the body rounds x for the product, as a kernel for few rows does
+// itself; else x is what another launch rounded.
+func (l *linear) rounds() bool {
+	x := l.b.under(l.mat.Args[0])
+	return l.b.in[x] && x.Op == ir.OpRound && x.Attrs.(ir.RoundAttrs).To == l.mat.Attrs.(ir.MatMulAttrs).Dot
 }
 
 // rowsOf returns the row counts of a weight's segments.
@@ -67,7 +79,7 @@ func rowsOf(m *ir.Module, ref *ir.Value) []int {
 // prologue takes x, or a norm of x made inside.
 func (l *linear) prologue() error {
 	x := l.b.under(l.mat.Args[0])
-	if l.b.in[x] && x.Op == ir.OpRound && l.p.Tokens == work.One && x.Attrs.(ir.RoundAttrs).To == l.mat.Attrs.(ir.MatMulAttrs).Dot {
+	if l.p.Tokens == work.One && l.rounds() {
 		x = l.b.under(x.Args[0]) // the kernel rounds the row itself
 	}
 	if l.b.in[x] && x.Op == ir.OpRMSNorm && l.p.Tokens == work.One {

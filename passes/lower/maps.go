@@ -36,9 +36,9 @@ func matchRound(b *body, y *ir.Value) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	to := work.BF16
-	if y.Attrs.(ir.RoundAttrs).To == ir.DotI8 {
-		to = work.I8
+	to, ok := map[ir.Dot]work.Dot{ir.DotBF16: work.BF16, ir.DotI8: work.I8, ir.DotF16: work.F16}[y.Attrs.(ir.RoundAttrs).To]
+	if !ok {
+		return Found{}, fmt.Errorf("no kernel rounds to %v", y.Attrs.(ir.RoundAttrs).To)
 	}
 	return Found{work.Round{Dim: constant(y.Type.Last()), To: to}, map[string]*ir.Value{"x": x, "y": b.part.Dst[0]}}, f32s(x)
 }

@@ -29,9 +29,10 @@ Weights get the layout that their kernels read.
 	}
 }
 
-// Layouts of weights on a CPU.
+// Layouts of weights: matrices on a CPU, on a GPU; vectors.
 const (
 	Lanes = "lanes"
+	Frag  = "frag"
 	Plain = "plain"
 )
 
@@ -45,7 +46,7 @@ func selectKernels(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func)
 				p.Args, err = k.Args()
 			}
 			if err == nil {
-				err = layouts(m, p)
+				err = layouts(t, m, p)
 			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: launch of %s: %w", v.Scope, opList(p), err))
@@ -59,16 +60,13 @@ func selectKernels(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func)
 
 // layouts sets the layout of the weights that a part reads: one a weight over
 // all its users.
-func layouts(m *ir.Module, p *ir.Part) error {
+func layouts(t target.Target, m *ir.Module, p *ir.Part) error {
 	for _, a := range p.Args {
 		if a.Op != ir.OpWeight {
 			continue
 		}
 		w := m.Weight(ir.WeightName(a))
-		want := Lanes
-		if len(w.Type.Shape) == 1 {
-			want = Plain
-		}
+		want := layoutOf(t, w)
 		if w.Layout != "" && w.Layout != want {
 			return fmt.Errorf("weight @%s is laid out as %s, this kernel reads %s", w.Name, w.Layout, want)
 		}

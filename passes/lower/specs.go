@@ -1,17 +1,20 @@
 package lower
 
 import (
+	"fmt"
+
 	"quire/ir"
 	"quire/ir/target"
 	"quire/ir/types"
 )
 
-// FewRows is the most rows that a GPU's kernels for few rows take: the columns of one
-// product of tensor cores.
-const FewRows = 8
-
-// ManyBatch is the most sequences that a GPU decodes by kernels for few rows.
-const ManyBatch = 64
+// A GPU's kernels for few rows keep them in shared memory: as many as one product of tensor
+// cores has columns. Those for some rows read them again and again; for more, blocks of
+// them are shared.
+const (
+	fewGPU  = 8
+	manyGPU = 32
+)
 
 // Specs are the specialisations for a target.
 func Specs(t target.Target) []Spec {
@@ -31,16 +34,14 @@ func CPUSpecs() []Spec {
 	}
 }
 
-// GPUSpecs are the specialisations for a GPU: decode of one sequence, of few, of more;
-// prompts that want few logits (the last of each, as a rule); anything else.
+// GPUSpecs are the specialisations for a GPU: decode of one sequence, of up to 8, 16, 32
+// and 64; prompts that want few logits (the last of each, as a rule); anything else.
 func GPUSpecs() []Spec {
-	return []Spec{
-		{"decode", []ir.Guard{is("N", types.Const(1)), is("M", types.Const(1))}},
-		{"batch", []ir.Guard{is("N", types.Sym("S")), most("N", FewRows), most("M", FewRows)}},
-		{"batches", []ir.Guard{is("N", types.Sym("S")), most("N", ManyBatch), most("M", ManyBatch)}},
-		{"prompt", []ir.Guard{most("M", FewRows)}},
-		{"prefill", nil},
+	out := []Spec{{"decode", []ir.Guard{is("N", types.Const(1)), is("M", types.Const(1))}}}
+	for _, n := range []int64{fewGPU, 2 * fewGPU, manyGPU, 2 * manyGPU} {
+		out = append(out, Spec{fmt.Sprintf("batch%d", n), []ir.Guard{is("N", types.Sym("S")), most("N", n), most("M", n)}})
 	}
+	return append(out, Spec{"prompt", []ir.Guard{most("M", fewGPU)}}, Spec{"prefill", nil})
 }
 
 func is(sym string, d types.Dim) ir.Guard { return ir.Guard{Lhs: types.Sym(sym), Rhs: d} }
@@ -48,9 +49,6 @@ func is(sym string, d types.Dim) ir.Guard { return ir.Guard{Lhs: types.Sym(sym),
 func most(sym string, n int64) ir.Guard {
 	return ir.Guard{Lhs: types.Sym(sym), Rhs: types.Const(n), AtMost: true}
 }
-
-// one reports whether the guards fix a symbol to 1.
-func one(f *ir.Func, sym string) bool { return atMost(f, types.Sym(sym)) == 1 }
 
 // atMost is the greatest value that the guards allow a dim, 0 without a bound.
 func atMost(f *ir.Func, d types.Dim) int64 {
@@ -62,9 +60,6 @@ func atMost(f *ir.Func, d types.Dim) int64 {
 	}
 	return bound
 }
-
-// SingleRow reports whether a specialisation is for one new row.
-func SingleRow(f *ir.Func) bool { return one(f, "N") }
 
 // singleRows reports whether the guards say that every slot has one new row.
 func singleRows(f *ir.Func) bool {

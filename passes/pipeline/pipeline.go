@@ -50,8 +50,11 @@ func Standard(o Options) passes.Pipeline {
 		p = append(p, awq.TapInputs()) // before merging: an input is named by its own linear
 	}
 	p = append(p, siblings.Merge()) // while projections are still whole matmuls
-	if o.Dot != ir.DotF32 {
-		p = append(p, dots.RoundActivations(o.Dot)) // after merging: one rounding for all siblings
+	switch {                        // after merging: one rounding for all siblings
+	case o.Target.Arch == target.PTX && (o.Dot == ir.DotF32 || o.Dot == ir.DotF16):
+		p = append(p, dots.TensorCores())
+	case o.Dot != ir.DotF32:
+		p = append(p, dots.RoundActivations(o.Dot))
 	}
 	p = append(p, canon.Simplify()) // again: merging leaves slices of whole axes
 	if o.HeadTaps {
@@ -85,7 +88,7 @@ func All() []passes.Pass { return For(target.Target{}) }
 func For(t target.Target) []passes.Pass {
 	var out []passes.Pass
 	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, Taps: true, HeadTaps: true})
-	for _, p := range append(all, awq.AbsorbScales(nil)) { // which calibration runs, before a model is written
+	for _, p := range append(all, awq.AbsorbScales(nil), dots.TensorCores()) { // calibration's, before a model is written; a GPU's
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)
 		}
