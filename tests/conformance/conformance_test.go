@@ -15,7 +15,7 @@ import (
 	"quire/frontends"
 	"quire/ir"
 	"quire/ir/interp"
-	"quire/ir/target"
+	machine "quire/ir/target"
 	"quire/passes"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
@@ -59,11 +59,15 @@ type table struct {
 	slot [][]int32
 }
 
-func load(t *testing.T, v variant, target target.Target, threads int) *subject {
+func load(t *testing.T, v variant, target machine.Target, threads int) *subject {
 	t.Helper()
-	tools, err := llc.Find(context.Background())
-	if err != nil {
-		t.Fatal(err)
+	gpu := target.Arch == machine.PTX
+	var tools llc.Tools
+	var err error
+	if !gpu { // simulated kernels need no compiler
+		if tools, err = llc.Find(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "m.yaml")
 	if err := os.WriteFile(path, []byte(v.spec), 0o644); err != nil {
@@ -74,19 +78,22 @@ func load(t *testing.T, v variant, target target.Target, threads int) *subject {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest}).Run(m.Module, passes.Verify()); err != nil {
+	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest, Target: target}).Run(m.Module, passes.Verify()); err != nil {
 		t.Fatal(err)
 	}
 	src, err := m.Sources()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := codegen.Build(context.Background(), m.Module, codegen.Options{Target: target, Tools: tools, Segments: m.Segment, Sources: src})
+	p, err := codegen.Build(context.Background(), m.Module, codegen.Options{Target: target, Tools: tools, Segments: m.Segment, Sources: src, NoCode: gpu})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Describe(p); err != nil {
 		t.Fatal(err)
+	}
+	if gpu {
+		p.Object = []byte("simulated")
 	}
 	if err := p.Validate(); err != nil {
 		t.Fatal(err)
@@ -102,6 +109,10 @@ func load(t *testing.T, v variant, target target.Target, threads int) *subject {
 		}
 		s.tables = append(s.tables, tb)
 		sizes = append(sizes, pages)
+	}
+	if gpu {
+		s.device = newSimulated(t, p, target, sizes)
+		return s
 	}
 	dev, err := cpu.Load(context.Background(), p, cpu.Options{Threads: threads, Pages: sizes})
 	if err != nil {
@@ -290,16 +301,16 @@ func selecting() []variant {
 }
 
 func TestCPU(t *testing.T) {
-	host, err := target.Host()
+	host, err := machine.Host()
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := target.Parse("x86-64-v3")
+	base, err := machine.Parse("x86-64-v3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range variants() {
-		for _, tgt := range []target.Target{host, base} {
+		for _, tgt := range []machine.Target{host, base} {
 			if tgt.Name == base.Name && *sweep == 1 && (testing.Short() || i%3 != 0) && !strings.HasPrefix(v.name, "llama q") {
 				continue
 			}
