@@ -48,8 +48,9 @@ type Progress struct {
 }
 
 // NewConfig returns the defaults: the CPU, as many threads as processors, the Program's
-// own context length, up to 64 sequences in a step, prompts fed 512 tokens at a time.
-func NewConfig() Config { return Config{device: CPU, sessions: 64, chunk: 512} }
+// own context length, up to 64 sequences in a step, prompts fed 512 tokens at a time (2048
+// on a GPU).
+func NewConfig() Config { return Config{device: CPU, sessions: 64} }
 
 // WithDevice chooses the kind of device.
 func (c Config) WithDevice(d Device) Config { c.device = d; return c }
@@ -64,7 +65,7 @@ func (c Config) WithContext(n int) Config { c.context = n; return c }
 // open; the cache must hold their tokens.
 func (c Config) WithMaxSessions(n int) Config { c.sessions = n; return c }
 
-// WithChunk sets how many tokens of prompts a step takes at most.
+// WithChunk sets how many tokens of prompts a step takes at most; 0 means the device's own.
 func (c Config) WithChunk(n int) Config { c.chunk = n; return c }
 
 // WithCacheBytes limits the memory of KV pages; 0 means half of the machine's, or what weights
@@ -99,7 +100,7 @@ func (c Config) validate() error {
 		min  int64
 	}{
 		{"threads", int64(c.threads), 0}, {"context", int64(c.context), 0}, {"sessions", int64(c.sessions), 1},
-		{"chunk", int64(c.chunk), 1}, {"cache bytes", c.cache, 0},
+		{"chunk", int64(c.chunk), 0}, {"cache bytes", c.cache, 0},
 	} {
 		if v.n < v.min {
 			return fmt.Errorf("runtime: config: %s is %d, expected at least %d", v.name, v.n, v.min)

@@ -31,6 +31,12 @@ type Runtime struct {
 	closed   bool
 }
 
+// Rows of prompts in a step: what keeps a processor's caches, and a GPU's matrix units, busy.
+const (
+	chunkCPU = 512
+	chunkGPU = 2048
+)
+
 // Open opens a device.
 func Open(ctx context.Context, c Config) (*Runtime, error) {
 	if err := ctx.Err(); err != nil {
@@ -45,6 +51,12 @@ func Open(ctx context.Context, c Config) (*Runtime, error) {
 	m, err := find(c.device)
 	if err != nil {
 		return nil, err
+	}
+	if c.chunk == 0 {
+		c.chunk = chunkCPU
+		if m.Device != CPU {
+			c.chunk = chunkGPU
+		}
 	}
 	return &Runtime{config: c, machine: m}, nil
 }

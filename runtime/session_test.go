@@ -381,7 +381,7 @@ func TestConfig(t *testing.T) {
 		says string
 	}{
 		{base.WithThreads(-1), "runtime: config: threads is -1, expected at least 0"},
-		{base.WithChunk(0), "runtime: config: chunk is 0, expected at least 1"},
+		{base.WithChunk(-1), "runtime: config: chunk is -1, expected at least 0"},
 		{base.WithDevice("tpu"), `runtime: config: no such device: device "tpu", expected "cpu", "cuda", "cuda:N" or "auto"`},
 	} {
 		if _, err := Open(t.Context(), c.c); err == nil || err.Error() != c.says {

@@ -188,9 +188,5 @@ func up16(n int64) int64 { return (n + 15) &^ 15 }
 // allow, a second one, of the launch that follows, fills its rings meanwhile.
 func (p GEMV) Grid() Grid {
 	g := p.Plan()
-	room := 1
-	if p.Columns == 1 && g.Bytes <= 227<<9 && g.Frag.Stored <= 4 && g.Group >= 64 {
-		room = 2
-	}
-	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: 1, Room: room}
+	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: 1, Room: 1}
 }
