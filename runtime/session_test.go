@@ -373,7 +373,7 @@ func TestSeededSampling(t *testing.T) {
 func TestConfig(t *testing.T) {
 	base := NewConfig()
 	_ = base.WithThreads(7).WithChunk(9)
-	if base.threads != 0 || base.chunk != 512 {
+	if base.threads != 0 || base.chunk != 0 {
 		t.Errorf("With changed its receiver: %+v", base)
 	}
 	for _, c := range []struct {
