@@ -85,8 +85,9 @@ func (p Ptxas) Release(ctx context.Context) (string, error) {
 
 var ptxasVersion = regexp.MustCompile(`release \S+, V(\S+)`)
 
-// Cubin assembles as Assemble does, through a cache; a kernel that spills registers is an
-// error: its parameters ask for more than a multiprocessor has.
+// Cubin assembles as Assemble does, through a cache. A kernel that spills a register is slower
+// and as right: a driver's assembler would spill it too, so it is no error here. Tests hold the
+// kernels' own table of registers and spills.
 func (p Ptxas) Cubin(ctx context.Context, c Cache, tgt target.Target, ptx string) ([]byte, error) {
 	release, err := p.Release(ctx)
 	if err != nil {
@@ -95,16 +96,8 @@ func (p Ptxas) Cubin(ctx context.Context, c Cache, tgt target.Target, ptx string
 	h := sha256.New()
 	fmt.Fprintf(h, "cubin\n%s\n%s\n%s", release, tgt.SM, ptx)
 	return c.get(hex.EncodeToString(h.Sum(nil))+".cubin", func() ([]byte, error) {
-		cubin, use, err := p.Assemble(ctx, tgt, ptx)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range use {
-			if u.SpillStores+u.SpillLoads > 0 {
-				return nil, fmt.Errorf("ptxas: kernel %s: %d bytes of spill stores, %d of loads with %d registers, expected none", u.Kernel, u.SpillStores, u.SpillLoads, u.Registers)
-			}
-		}
-		return cubin, nil
+		cubin, _, err := p.Assemble(ctx, tgt, ptx)
+		return cubin, err
 	})
 }
 
