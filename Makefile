@@ -1,5 +1,5 @@
 # make run     set up what is missing, compile the default model for this machine, generate text
-# make test    everything that CI runs
+# make test    everything that CI runs; it ends each part with the tests that were skipped, and why
 # make build   bin/quire
 #
 # All of it works offline when nothing is missing.
@@ -10,7 +10,7 @@ export CGO_ENABLED = 0
 
 COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 BUILD  := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X quire/tools/model.commit=$(COMMIT)'
-TEST   := $(GO) test -p 2 -vet=off
+TEST   := $(GO) run ./tests/report $(GO) test -p 2 -vet=off
 
 FUZZTIME ?= 30s
 SEEDS    ?= 20
@@ -44,9 +44,9 @@ format:
 vet:
 	@$(GO) vet ./...
 
-# Import laws, sizes of files, documentation of packages.
+# Import laws, sizes of files, documentation of packages; what names the tests that were skipped.
 arch:
-	@$(TEST) ./tests/arch/...
+	@$(TEST) ./tests/arch/... ./tests/report/...
 
 unit:
 	@$(TEST) $$($(GO) list ./... | grep -v -e '^quire/tests/' -e '^quire/codegen')
