@@ -93,14 +93,7 @@ func gives(p *program.Program) device.Want {
 	for _, s := range p.Steps {
 		var has device.Want
 		for _, r := range s.Results {
-			switch r.Name {
-			case "logits":
-				has |= device.Logits
-			case "argmax":
-				has |= device.ArgMax
-			case "logsumexp":
-				has |= device.LogSumExp
-			}
+			has |= device.WantOf(r.Name)
 		}
 		all &= has
 	}

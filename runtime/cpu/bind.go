@@ -79,22 +79,13 @@ type launch struct {
 	dims    []dimWord
 	serves  device.Want // 0: every step
 	counter int64       // offset of its counters
-	profile profile
+	tally   program.Tally
+	ticks   int64 // of its runs
 }
 
 type dimWord struct {
 	word int
 	name string
-}
-
-var wants = map[string]device.Want{"logits": device.Logits, "argmax": device.ArgMax, "logsumexp": device.LogSumExp}
-
-// wantOf is the bit of a result; those of other names share one.
-func wantOf(name string) device.Want {
-	if w, ok := wants[name]; ok {
-		return w
-	}
-	return device.Taps
 }
 
 // bind lays a Step out. Pointers are written later.
@@ -110,7 +101,7 @@ func (m *Model) bind(def *program.Step) (*bound, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.results = append(s.results, result{r, wantOf(r.Name), rows})
+		s.results = append(s.results, result{r, device.WantOf(r.Name), rows})
 	}
 	words, lists := 0, 0
 	for i := range def.Launch {
@@ -167,11 +158,13 @@ func (m *Model) bindLaunch(def *program.Step, d *program.Launch) (launch, error)
 		}
 	}
 	for _, r := range d.For {
-		l.serves |= wantOf(def.Results[r].Name)
+		l.serves |= device.WantOf(def.Results[r].Name)
 	}
 	small, large := work.Dims{N: 2, M: 1, S: 2, P: 1, C: 1}, work.Dims{N: 2, M: 1, S: 2, P: 1 << 16, C: 1 << 20}
 	l.device = l.params.Items(small) != l.params.Items(large) || l.params.Group(small) != l.params.Group(large) || l.params.Temp(small) != l.params.Temp(large)
-	return l, l.profile.parse(d)
+	var err error
+	l.tally, err = d.Tally(l.params)
+	return l, err
 }
 
 // size writes what depends on dims: dim words, items, chunks, groups. It returns with

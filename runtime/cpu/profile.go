@@ -3,45 +3,8 @@ package cpu
 import (
 	"time"
 
-	"quire/ir/types"
-	"quire/ir/work"
 	"quire/runtime/device"
-	"quire/runtime/program"
 )
-
-// profile sums what a launch did.
-type profile struct {
-	bytes, flops types.Dim
-	calls        int64
-	ticks        int64
-	sumBytes     float64
-	sumFlops     float64
-}
-
-func (p *profile) parse(l *program.Launch) (err error) {
-	if l.Bytes != "" {
-		if p.bytes, err = types.ParseDim(l.Bytes); err != nil {
-			return err
-		}
-	}
-	if l.Flops != "" {
-		p.flops, err = types.ParseDim(l.Flops)
-	}
-	return err
-}
-
-// read adds what the launch reads of a cache for each slot.
-func (p *profile) read(k work.Params, b *device.Batch) {
-	r, ok := k.(work.Reader)
-	if !ok {
-		return
-	}
-	for i, before := range b.SlotLen {
-		bytes, flops := r.Read(int64(before), int64(b.SlotNew[i]))
-		p.sumBytes += float64(bytes)
-		p.sumFlops += float64(flops)
-	}
-}
 
 // clock relates the processor's time stamps, which workers write, to seconds.
 type clock struct {
@@ -77,17 +40,12 @@ func (m *Model) run(s *bound, batch *device.Batch) {
 			first = a
 		}
 		last = b
-		l.profile.calls++
-		l.profile.ticks += b - a
+		l.ticks += b - a
 		m.bindings["P"] = 0
 		if l.table >= 0 {
 			m.bindings["P"] = s.widths[l.table]
 		}
-		bytes, _ := l.profile.bytes.Eval(m.bindings) // symbols were checked at load
-		flops, _ := l.profile.flops.Eval(m.bindings)
-		l.profile.sumBytes += float64(bytes)
-		l.profile.sumFlops += float64(flops)
-		l.profile.read(l.params, batch)
+		l.tally.Add(m.bindings, batch.SlotLen, batch.SlotNew)
 	}
 	m.clock.ticks += last - first
 	m.clock.wall += wall
@@ -99,15 +57,15 @@ func (m *Model) Profile() []device.Launch {
 	for _, s := range m.steps {
 		for i := range s.launches {
 			l := &s.launches[i]
-			p := &l.profile
-			if p.calls == 0 {
+			if l.tally.Calls == 0 {
 				continue
 			}
 			out = append(out, device.Launch{
-				Step: s.def.Name, Name: l.def.Name, Family: l.params.Family(), Calls: p.calls,
-				Seconds: m.clock.seconds(p.ticks), Bytes: p.sumBytes, Flops: p.sumFlops,
+				Step: s.def.Name, Name: l.def.Name, Family: l.params.Family(), Calls: l.tally.Calls,
+				Seconds: m.clock.seconds(l.ticks), Bytes: l.tally.Bytes, Flops: l.tally.Flops,
 			})
-			p.calls, p.ticks, p.sumBytes, p.sumFlops = 0, 0, 0, 0
+			l.tally.Clear()
+			l.ticks = 0
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"quire/ir/types"
 	"quire/ir/work"
@@ -53,10 +54,9 @@ type launch struct {
 	lists  []driver.Pointer
 	serves device.Want // 0: every step
 	runs   bool
-	cost   cost
+	tally  program.Tally
+	time   time.Duration // of its runs
 }
-
-var wants = map[string]device.Want{"logits": device.Logits, "argmax": device.ArgMax, "logsumexp": device.LogSumExp}
 
 // bind lays all steps out, and puts the lists that launches bring with them on the device.
 func (m *Model) bind() error {
@@ -125,7 +125,7 @@ func (m *Model) bindStep(def *program.Step, lists map[*program.Arg]int) (*bound,
 		if err != nil {
 			return nil, err
 		}
-		s.results = append(s.results, result{r, wants[r.Name], rows})
+		s.results = append(s.results, result{r, device.WantOf(r.Name), rows})
 	}
 	for i := range def.Launch {
 		d := &def.Launch[i]
@@ -141,14 +141,9 @@ func (m *Model) bindStep(def *program.Step, lists map[*program.Arg]int) (*bound,
 			}
 		}
 		for _, r := range d.For {
-			w, ok := wants[def.Results[r].Name]
-			if !ok {
-				l.serves = 0
-				break
-			}
-			l.serves |= w
+			l.serves |= device.WantOf(def.Results[r].Name)
 		}
-		if err := l.cost.parse(d); err != nil {
+		if l.tally, err = d.Tally(k.Params); err != nil {
 			return nil, err
 		}
 		s.launches = append(s.launches, l)

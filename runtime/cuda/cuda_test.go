@@ -153,6 +153,10 @@ func TestUnwantedResult(t *testing.T) {
 	if slices.Contains(d.Log, "kernel argmax") {
 		t.Error("the kernel of an unwanted result ran")
 	}
+	b.Want |= device.Taps
+	if _, err := m.Step(b); err == nil || !strings.Contains(err.Error(), "taps") {
+		t.Errorf("taps give error %v, want a refusal", err)
+	}
 }
 
 func TestCopyPage(t *testing.T) {

@@ -57,8 +57,8 @@ type Model struct {
 	temp    block
 	inputs  inputs
 	pages   []pageTable
-	results []hostBlock
-	moves   int // how often any memory moved
+	results [3]hostBlock // logits, argmax, logsumexp
+	moves   int          // how often any memory moved
 
 	steps    []*bound
 	graphs   map[graphKey]driver.Graph

@@ -2,47 +2,10 @@ package cuda
 
 import (
 	"errors"
-	"time"
 
-	"quire/ir/types"
-	"quire/ir/work"
 	"quire/runtime/cuda/driver"
 	"quire/runtime/device"
-	"quire/runtime/program"
 )
-
-// cost is what a launch must move and compute, and what it did so far.
-type cost struct {
-	bytes, flops       types.Dim
-	calls              int64
-	time               time.Duration
-	sumBytes, sumFlops float64
-}
-
-func (c *cost) parse(l *program.Launch) (err error) {
-	if l.Bytes != "" {
-		if c.bytes, err = types.ParseDim(l.Bytes); err != nil {
-			return err
-		}
-	}
-	if l.Flops != "" {
-		c.flops, err = types.ParseDim(l.Flops)
-	}
-	return err
-}
-
-// read adds what the launch reads of a cache for each slot.
-func (c *cost) read(p work.Params, b *device.Batch) {
-	r, ok := p.(work.Reader)
-	if !ok {
-		return
-	}
-	for i, before := range b.SlotLen {
-		bytes, flops := r.Read(int64(before), int64(b.SlotNew[i]))
-		c.sumBytes += float64(bytes)
-		c.sumFlops += float64(flops)
-	}
-}
 
 // events are the moments between launches.
 type events struct{ list []driver.Event }
@@ -95,13 +58,8 @@ func (m *Model) measured(s *bound, b *device.Batch) error {
 		if l.table >= 0 {
 			m.bindings["P"] = s.shape.widths[l.table]
 		}
-		bytes, _ := l.cost.bytes.Eval(m.bindings) // symbols were checked at load
-		flops, _ := l.cost.flops.Eval(m.bindings)
-		l.cost.calls++
-		l.cost.time += t
-		l.cost.sumBytes += float64(bytes)
-		l.cost.sumFlops += float64(flops)
-		l.cost.read(l.params, b)
+		l.time += t
+		l.tally.Add(m.bindings, b.SlotLen, b.SlotNew)
 	}
 	return nil
 }
@@ -112,13 +70,13 @@ func (m *Model) Profile() []device.Launch {
 	for _, s := range m.steps {
 		for i := range s.launches {
 			l := &s.launches[i]
-			c := &l.cost
-			if c.calls == 0 {
+			if l.tally.Calls == 0 {
 				continue
 			}
-			out = append(out, device.Launch{Step: s.def.Name, Name: l.def.Name, Family: l.params.Family(), Calls: c.calls,
-				Seconds: c.time.Seconds(), Bytes: c.sumBytes, Flops: c.sumFlops})
-			c.calls, c.time, c.sumBytes, c.sumFlops = 0, 0, 0, 0
+			out = append(out, device.Launch{Step: s.def.Name, Name: l.def.Name, Family: l.params.Family(), Calls: l.tally.Calls,
+				Seconds: l.time.Seconds(), Bytes: l.tally.Bytes, Flops: l.tally.Flops})
+			l.tally.Clear()
+			l.time = 0
 		}
 	}
 	return out

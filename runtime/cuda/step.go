@@ -84,6 +84,9 @@ func (m *Model) prepare(b *device.Batch) (index int, sh shape, err error) {
 	if err != nil {
 		return 0, sh, fmt.Errorf("cuda: %w", err)
 	}
+	if b.Want&device.Taps != 0 {
+		return 0, sh, fmt.Errorf("cuda: taps are wanted, expected a CPU's model: no kernel of a GPU is tapped")
+	}
 	sh = shape{n: d.N, m: d.M, s: d.S, want: b.Want}
 	var widest int64
 	for i, p := range b.Pages {
@@ -269,9 +272,6 @@ func (m *Model) wait() error {
 // output brings the wanted results back and waits for them.
 func (m *Model) output(s *bound, b *device.Batch) (device.Output, error) {
 	var out device.Output
-	if m.results == nil {
-		m.results = make([]hostBlock, len(wants))
-	}
 	type part struct {
 		want device.Want
 		data []byte

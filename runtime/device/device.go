@@ -41,6 +41,20 @@ const (
 	Taps // results of other names: values inside a model that was compiled to show them
 )
 
+// WantOf is the bit of a result by its name in the Program; all that are not named above are
+// taps.
+func WantOf(name string) Want {
+	switch name {
+	case "logits":
+		return Logits
+	case "argmax":
+		return ArgMax
+	case "logsumexp":
+		return LogSumExp
+	}
+	return Taps
+}
+
 // Output holds the results of a step for the rows of Out; it is valid until the next Step.
 // A result that was not wanted, or that the Program does not have, is nil.
 type Output struct {
