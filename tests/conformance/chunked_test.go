@@ -3,61 +3,20 @@ package conformance
 import (
 	"context"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"quire/codegen"
-	"quire/codegen/llc"
 	"quire/frontends"
 	"quire/ir/interp"
-	"quire/ir/target"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
 	"quire/runtime"
 )
 
-// session compiles a model and opens a session whose steps take at most rows tokens of
-// prompts, unless the model is cut elsewhere.
+// session opens a session of a spec.
 func session(t *testing.T, text string, o pipeline.Options, rows int) (*runtime.Session, *frontends.Model) {
 	t.Helper()
 	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "m.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	m, err := frontends.Load(path, frontends.Options{Seed: 5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(o).Run(m.Module); err != nil {
-		t.Fatal(err)
-	}
-	host, err := target.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tools, err := llc.Find(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := codegen.Build(ctx, m.Module, codegen.Options{Target: host, Tools: tools, Segments: m.Segment})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Describe(p); err != nil {
-		t.Fatal(err)
-	}
-	rt, err := runtime.Open(ctx, runtime.NewConfig().WithThreads(2).WithChunk(rows))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { rt.Close(ctx) })
-	prog, err := rt.LoadProgram(ctx, p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prog, m := open(t, text, o, rows)
 	sess, err := prog.NewSession(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -5,18 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"quire/codegen"
-	"quire/codegen/llc"
-	"quire/frontends"
 	"quire/ir"
 	"quire/ir/interp"
 	machine "quire/ir/target"
-	"quire/passes"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
 	"quire/passes/quest"
@@ -61,43 +55,7 @@ type table struct {
 
 func load(t *testing.T, v variant, target machine.Target, threads int) *subject {
 	t.Helper()
-	gpu := target.Arch == machine.PTX
-	var tools llc.Tools
-	var err error
-	if !gpu { // simulated kernels need no compiler
-		if tools, err = llc.Find(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "m.yaml")
-	if err := os.WriteFile(path, []byte(v.spec), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	m, err := frontends.Load(path, frontends.Options{Seed: 7})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest, Target: target}).Run(m.Module, passes.Verify()); err != nil {
-		t.Fatal(err)
-	}
-	src, err := m.Sources()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := codegen.Build(context.Background(), m.Module, codegen.Options{Target: target, Tools: tools, Segments: m.Segment, Sources: src, NoCode: gpu})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Describe(p); err != nil {
-		t.Fatal(err)
-	}
-	if gpu {
-		p.Object = []byte("simulated")
-	}
-	if err := p.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	m, p := build(t, v.spec, pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest, Target: target})
 	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), bound: v.bound}
 	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -110,7 +68,7 @@ func load(t *testing.T, v variant, target machine.Target, threads int) *subject 
 		s.tables = append(s.tables, tb)
 		sizes = append(sizes, pages)
 	}
-	if gpu {
+	if target.Arch == machine.PTX {
 		s.device = newSimulated(t, p, target, sizes)
 		return s
 	}

@@ -3,16 +3,10 @@ package conformance
 import (
 	"context"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"quire/codegen"
-	"quire/codegen/llc"
-	"quire/frontends"
 	"quire/ir"
 	"quire/ir/interp"
-	"quire/ir/target"
 	"quire/passes/pipeline"
 	"quire/passes/quest"
 	"quire/runtime"
@@ -21,43 +15,7 @@ import (
 // selectingProgram compiles a small model that selects pages.
 func selectingProgram(t *testing.T, o quest.Options) *runtime.Program {
 	t.Helper()
-	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "m.yaml")
-	if err := os.WriteFile(path, []byte(spec("llama", small, "kv: f16")), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	m, err := frontends.Load(path, frontends.Options{Seed: 5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	if _, err := pipeline.Standard(pipeline.Options{Quest: &o}).Run(m.Module); err != nil {
-		t.Fatal(err)
-	}
-	host, err := target.Host()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tools, err := llc.Find(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := codegen.Build(ctx, m.Module, codegen.Options{Target: host, Tools: tools, Segments: m.Segment})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Describe(p); err != nil {
-		t.Fatal(err)
-	}
-	rt, err := runtime.Open(ctx, runtime.NewConfig().WithThreads(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { rt.Close(ctx) })
-	prog, err := rt.LoadProgram(ctx, p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prog, _ := open(t, spec("llama", small, "kv: f16"), pipeline.Options{Quest: &o}, 0)
 	return prog
 }
 
