@@ -24,11 +24,11 @@ import (
 // Options choose among pipelines.
 type Options struct {
 	// Dot rounds the operands of products on the way (passes/dots); the zero
-	// value keeps f32 exact.
+	// value keeps f32 exact on a CPU, and is what tensor cores take on a GPU.
 	Dot ir.Dot
 	// Duo splits the heads of each layer (passes/duo), Quest selects pages of long
-	// caches (passes/quest); nil is off. Both approximate. No kernel of a GPU picks
-	// pages: lower.select-kernels refuses them by name.
+	// caches (passes/quest); nil is off. Both approximate. For a GPU nothing lowers picked
+	// pages yet: lower.select-kernels refuses them by name.
 	Duo   *duo.Options
 	Quest *quest.Options
 	// Target chooses specialisations and kernels; the zero Target is any CPU.

@@ -67,7 +67,9 @@ func (c *compileCmd) Run(ctx context.Context, e *environment) error {
 	if err != nil {
 		return err
 	}
-	c.aim(&o, t)
+	if err := c.aim(&o, t); err != nil {
+		return err
+	}
 	if ref, err := e.resolve(c.Model); err != nil {
 		return err
 	} else if ref.Kind == model.Compiled {

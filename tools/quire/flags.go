@@ -76,11 +76,16 @@ func (m *modelFlags) options(g *Global) (model.Options, error) {
 }
 
 // aim says what to compile for. A GPU multiplies numbers of 16 bits.
-func (m *modelFlags) aim(o *model.Options, t target.Target) {
+func (m *modelFlags) aim(o *model.Options, t target.Target) error {
 	o.Target = t
-	if t.Arch == target.PTX && m.Dot == "" {
-		o.Dot = ir.DotF16
+	if t.Arch != target.PTX || o.Dot != ir.DotF32 {
+		return nil
 	}
+	if m.Dot != "" {
+		return wrong("--dot: %s on %s, expected f16 or bf16: what tensor cores multiply", m.Dot, t)
+	}
+	o.Dot = ir.DotF16
+	return nil
 }
 
 // refused names the flags that this build parses and does not compile yet.

@@ -47,7 +47,9 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 			return nil, errors.Join(err, l.rt.Close(ctx))
 		}
 		t.Multiprocessors = machine.Multiprocessors
-		m.aim(&o, t)
+		if err := m.aim(&o, t); err != nil {
+			return nil, errors.Join(err, l.rt.Close(ctx))
+		}
 	}
 	start := time.Now()
 	if l.prog, l.built, err = model.Load(ctx, l.rt, name, o); err != nil {
