@@ -36,7 +36,7 @@ const (
 )
 
 func formOf(k *kernel.Kernel, p work.Linear, f layout.Format) form {
-	if f.Block < 32 || p.Cols%32 != 0 || k.Width() == 1 || !k.X86().HasDot() {
+	if f.Block < 32 || p.Cols%32 != 0 || !k.X86().HasDot() {
 		return inFloats
 	}
 	if p.Dot == work.I8 {

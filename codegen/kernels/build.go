@@ -10,10 +10,12 @@ import (
 
 // body is the code of a parameter struct for a target.
 func body(p work.Params, t target.Target) (kernel.Body, error) {
+	none := fmt.Errorf("kernels: family %q: no kernel for %s", p.Family(), t)
 	if t.Arch == target.PTX {
 		if b, ok := bodyGPU(p); ok {
 			return b, nil
 		}
+		return kernel.Body{}, none
 	}
 	switch p := p.(type) {
 	case work.Norm:
@@ -32,14 +34,12 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		return kernel.Body{Main: func(k *kernel.Kernel) { ropeTable(k, p) }}, nil
 	case work.Linear:
 		if p.Tokens == work.One {
-			return linearOneBody(p, targetKind(t.Arch)), nil
+			return linearOneBody(p), nil
 		}
 		if onTiles(p, t) {
 			return summarised(p, linearTilesBody(p, t)), nil
 		}
-		if t.Arch == target.X86 {
-			return summarised(p, linearManyBody(p, t)), nil
-		}
+		return summarised(p, linearManyBody(p, t)), nil
 	case work.Embed:
 		return kernel.Body{Main: func(k *kernel.Kernel) { embed(k, p) }}, nil
 	case work.Reduce:
@@ -52,24 +52,16 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		}
 		return attentionPrefill(p), nil
 	case work.HeadGroups:
-		if t.Arch == target.X86 {
-			return headGroups(p), nil
-		}
+		return headGroups(p), nil
 	case work.PageSelect:
-		if t.Arch == target.X86 {
-			return pageSelect(p), nil
-		}
+		return pageSelect(p), nil
 	case work.KVStore:
 		return kvStoreBody(p), nil
 	case work.Rope:
 		return kernel.Body{Main: func(k *kernel.Kernel) { rope(k, p) }}, nil
 	}
-	return kernel.Body{}, fmt.Errorf("kernels: family %q: no kernel for %s", p.Family(), t)
+	return kernel.Body{}, none
 }
-
-type targetKind target.Arch
-
-func (t targetKind) gpu() bool { return target.Arch(t) == target.PTX }
 
 // Text is the LLVM IR of one kernel: the functions name and, for a family with a Last
 // phase, name.last.

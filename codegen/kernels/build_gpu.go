@@ -5,7 +5,7 @@ import (
 	"quire/ir/work"
 )
 
-// bodyGPU is the code of what has its own on a GPU.
+// bodyGPU is the code of a parameter struct on a GPU; not ok: it has no kernel there.
 func bodyGPU(p work.Params) (kernel.Body, bool) {
 	main := func(f func(k *kernel.Kernel)) (kernel.Body, bool) {
 		return kernel.Body{Main: f}, true

@@ -47,9 +47,6 @@ const lead = 2048
 // ahead asks for what the loop will read soon: the processor's own prefetcher stops at
 // the end of every 4096 bytes.
 func ahead(k *kernel.Kernel, f layout.Format, p kernel.Ptr[kernel.U8]) {
-	if k.Width() == 1 {
-		return
-	}
 	for i := 0; i < f.ColumnBytes(); i += 64 {
 		kernel.Prefetch(p.Plus(int64(lead + i)))
 	}

@@ -2,8 +2,9 @@
 // language over the parameter structs of ir/work.
 //
 // Text makes the LLVM IR of one kernel for one target; DriverText that of the step loop.
-// A body that uses portable verbs only serves CPUs and GPUs alike (norm, map, gather,
-// the f32 matrix-vector product); the others are a CPU's.
+// build.go lists what a CPU runs, build_gpu.go what a GPU does: a family that is not in a
+// list has no kernel there. Bodies for both share what they compute by portable verbs
+// (mapValue, sincos and the activations).
 //
 // Weights are read in the lanes layout of ir/types/layout: one lane is one row, so that
 // a dot product needs no sum across lanes. decode.go turns each encoding's column into
@@ -18,8 +19,7 @@
 // makes registers of codes): one row of x and few by gemv.go, whose warps' rings in shared
 // memory run ahead over items and over the launches before; many by gemm.go. Both share
 // out, the epilogue of single values. Sums are float32; x, and in gemm.go and with x in
-// global memory the weights too, are rounded to 16 bits. build_gpu.go lists what has a
-// body of its own there.
+// global memory the weights too, are rounded to 16 bits.
 //
 // Attention on a GPU is tensor cores over pages whose keys lie as values do (rows_gpu.go:
 // kvStoreGPU): attention_decode_gpu.go splits one row's cache over blocks, whose last to

@@ -7,7 +7,7 @@ import (
 	"quire/ir/work"
 )
 
-// elementwise evaluates a Map's expression on each lane of a row: portable.
+// elementwise evaluates a Map's expression on each lane of a row.
 func elementwise(k *kernel.Kernel, p work.Map) {
 	y := kernel.Arg[kernel.F32](k, "y").At(k.Item().Times(int64(p.Dim)))
 	kernel.Row(k, p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
@@ -72,7 +72,7 @@ func mapStep(k *kernel.Kernel, s work.MapStep, in func(s work.MapStep) kernel.Ve
 	return b
 }
 
-// gather copies a row: portable.
+// gather copies a row.
 func gather(k *kernel.Kernel, p work.Gather) {
 	from := kernel.LoadI32(kernel.Arg[kernel.I32](k, "out").At(k.Item())).I64()
 	x := kernel.Arg[kernel.F32](k, "x").At(from.Times(int64(p.Dim)))

@@ -35,8 +35,6 @@ var gpuKernels = append([]gpuKernel{
 	{"merge", work.MergeHeads{A: 1, B: 2, Dim: 64, List: []int{1, 0, 2}}, []string{"ld.global.v4"}},
 	{"swiglu", work.Map{Dim: 1536, Expr: []work.MapStep{{Op: work.MapIn}, {Op: work.MapSiLU}, {Op: work.MapIn, Arg: 1}, {Op: work.MapMul}}}, []string{"st.global.v4"}},
 	{"gather", work.Gather{Dim: 576}, []string{"st.global"}},
-	{"gemv_q4_1", work.Linear{Enc: layout.Q4_1, Rows: []int{576}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.Add}, []string{"ld.global.u32", "shfl.sync.bfly.b32", "fma.rn.f32"}},
-	{"gemv_q4_0", work.Linear{Enc: layout.Q4_0, Rows: []int{1536, 1536}, Cols: 576, Tokens: work.One, Dot: work.F32, Epilogue: work.GLU, Act: work.SiLU}, []string{"ld.global", "fma.rn.f32"}},
 	{"decode_f16", decodeGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "atom.global.gpu.inc.u32"}},
 	{"decode_bf16", decodeGPU(80, layout.BF16, 50), []string{"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"}},
 	{"prefill_f16", prefillGPU(128, layout.F16, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "ldmatrix", "cp.async.cg"}},

@@ -5,7 +5,7 @@ import (
 	"quire/ir/work"
 )
 
-// takeHeads copies the listed heads of a row: portable.
+// takeHeads copies the listed heads of a row.
 func takeHeads(k *kernel.Kernel, p work.TakeHeads) {
 	x := kernel.Arg[kernel.F32](k, "x").At(k.Item().Times(int64(p.Total * p.Dim)))
 	y := kernel.Arg[kernel.F32](k, "y").At(k.Item().Times(int64(len(p.List) * p.Dim)))
@@ -14,7 +14,7 @@ func takeHeads(k *kernel.Kernel, p work.TakeHeads) {
 	})
 }
 
-// mergeHeads puts the heads of two rows where the list says: portable.
+// mergeHeads puts the heads of two rows where the list says.
 func mergeHeads(k *kernel.Kernel, p work.MergeHeads) {
 	n, dim := k.Item(), int64(p.Dim)
 	a := kernel.Arg[kernel.F32](k, "a").At(n.Times(int64(p.A) * dim))

@@ -17,17 +17,15 @@ type linearOne struct {
 	form form
 }
 
-// linearOneBody also serves a GPU where the kernel has no norm and no digits.
-func linearOneBody(p work.Linear, t targetKind) kernel.Body {
+func linearOneBody(p work.Linear) kernel.Body {
 	f, _ := layout.Of(p.Enc)
-	b := kernel.Body{Main: func(k *kernel.Kernel) {
-		o := linearOne{k, p, f, formOf(k, p, f)}
-		o.item()
-	}}
-	if !t.gpu() {
-		b.Prep = func(k *kernel.Kernel) { prepare(k, p, f) }
+	return kernel.Body{
+		Prep: func(k *kernel.Kernel) { prepare(k, p, f) },
+		Main: func(k *kernel.Kernel) {
+			o := linearOne{k, p, f, formOf(k, p, f)}
+			o.item()
+		},
 	}
-	return b
 }
 
 // tileBytes is the packed size of 16 rows.
@@ -79,7 +77,7 @@ func (o linearOne) dot(tiles ...kernel.Ptr[kernel.U8]) []kernel.Vec {
 
 // x is where the inner loop reads x.
 func (o linearOne) x() kernel.Ptr[kernel.F32] {
-	if o.k.Width() == 1 || o.f.Block == 1 && o.p.Norm == nil && o.p.Dot == work.F32 {
+	if o.f.Block == 1 && o.p.Norm == nil && o.p.Dot == work.F32 {
 		return kernel.Arg[kernel.F32](o.k, "x")
 	}
 	return kernel.Scratch[kernel.F32](o.k, 0)
@@ -141,7 +139,7 @@ func (o linearOne) dotFloats(tiles []kernel.Ptr[kernel.U8]) []kernel.Vec {
 			for i := range xs {
 				xs[i] = kernel.LoadF32(xb.Plus(int64(u + i))).Splat()
 			}
-			sum := o.sum(b, u, unit, xs)
+			sum := o.sum(b, u, unit)
 			for s, c := range cols {
 				d, m := c.scales(u)
 				part := k.Zeros(4)
@@ -158,15 +156,8 @@ func (o linearOne) dotFloats(tiles []kernel.Ptr[kernel.U8]) []kernel.Vec {
 	return fold(t, acc, 2)
 }
 
-// sum is the sum of a unit of x: from Prep on a CPU, else added up here.
-func (o linearOne) sum(b kernel.I64, u, unit int, xs []kernel.Vec) kernel.Vec {
-	if o.k.Width() == 1 {
-		s := xs[0]
-		for _, v := range xs[1:] {
-			s = s.Add(v)
-		}
-		return s
-	}
+// sum is the sum of a unit of x, which Prep made.
+func (o linearOne) sum(b kernel.I64, u, unit int) kernel.Vec {
 	sums := kernel.Scratch[kernel.F32](o.k, int64(4*o.p.Cols)).At(b.Times(int64(o.f.Block / 16))).Plus(int64(u / 16))
 	s := kernel.LoadF32(sums)
 	if unit == 32 {

@@ -6,7 +6,7 @@ import (
 )
 
 // norm is y = x / sqrt(mean(x^2) + eps) * (g + offset), for each vector of a row:
-// 8 bytes moved an element, portable.
+// 8 bytes moved an element.
 func norm(k *kernel.Kernel, p work.Norm) {
 	row := int64(p.Dim * p.Vectors())
 	from := k.Item()

@@ -95,7 +95,7 @@ func gpus(t testing.TB) []target.Target {
 	return out
 }
 
-// everywhere are CPUs and simulated GPUs, for kernels with portable bodies.
+// everywhere are CPUs and simulated GPUs, for families that both have.
 func everywhere(t testing.TB) []target.Target {
 	if *device != "simt" {
 		return gpus(t)
