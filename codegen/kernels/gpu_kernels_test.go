@@ -46,7 +46,7 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
-}, products()...)
+}, append(products(), vocabularies()...)...)
 
 // products are the launches of a step of Llama-3-8B, for one row, for few, for more and for
 // many.
@@ -123,4 +123,24 @@ func pickedGPU() work.DecodeGPU {
 	p := decodeGPU(128, layout.F16, 0)
 	p.Window, p.Sink, p.Summary, p.Budget, p.Kept = 0, 0, quest.Summary, quest.Budget, true
 	return p
+}
+
+// vocabularies are the heads of models whose tiles and columns divide unlike Llama's: a kernel for each
+// number of rows that has one.
+func vocabularies() []gpuKernel {
+	var out []gpuKernel
+	for _, h := range []struct {
+		model      string
+		rows, cols int
+		cap        float32
+	}{{"gemma2", 256000, 2304, 30}, {"gemma3", 262144, 1152, 0}, {"qwen2", 151936, 896, 0}, {"phi3", 32064, 3072, 0}} {
+		for _, columns := range []int{8, 16, 32, 64} {
+			l := work.Linear{Enc: layout.Q4_0, Rows: []int{h.rows}, Cols: h.cols, Tokens: work.Many, Dot: work.F16, Epilogue: work.Store, Softcap: h.cap}
+			v := work.GEMV{Linear: l, Columns: columns}
+			if !v.Crowded() {
+				out = append(out, gpuKernel{fmt.Sprintf("head%d_%s", columns, h.model), v, nil})
+			}
+		}
+	}
+	return out
 }

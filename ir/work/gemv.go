@@ -36,6 +36,7 @@ func (p GEMV) Validate() error {
 	if err := c.err(); err != nil {
 		return err
 	}
+	c.that(!p.Crowded(), "%d columns over %d warps, expected a power of two of them: registers", p.Columns, p.Plan().Warps)
 	if g := p.Grid(); g.Shared > maxShared {
 		c.that(false, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
 		return c.err()
@@ -43,6 +44,13 @@ func (p GEMV) Validate() error {
 	l := p.Linear
 	l.Dot = F32
 	return l.Validate()
+}
+
+// Crowded says that more than 16 columns would spill registers: where the warps that share a
+// row are no power of two, their places cost what the sums need. A GEMM takes such products.
+func (p GEMV) Crowded() bool {
+	w := p.Plan().Warps
+	return p.Columns > 16 && w&(w-1) != 0
 }
 
 // maxShared is what a block may have (CUDA C++ programming guide, compute capability 8.0).

@@ -30,6 +30,9 @@ func tensorCores(p work.Linear, most int64) work.Params {
 	for int64(v.Columns) < most {
 		v.Columns *= 2
 	}
+	if v.Crowded() {
+		return gemm(p, most)
+	}
 	return v
 }
 
