@@ -6,5 +6,7 @@
 // (QUIRE_CACHE_DIR, else ~/.cache/quire). A test that needs it skips with a word where
 // it is absent, and fails with QUIRE_REQUIRE_DATA=1.
 //
+// greedy.py asks the same of a built quire on any device, where there is no Go.
+//
 // Border law: tests only.
 package e2e
