@@ -45,6 +45,9 @@ func Build(ctx context.Context, m *ir.Module, o Options) (*program.Program, erro
 			return nil, fmt.Errorf("codegen: @%s: %w", f.Name, err)
 		}
 	}
+	if o.Target.Arch == target.PTX {
+		b.kernelIndex(work.Sweep{}) // of no step: with it the runtime measures what the steps are compared with
+	}
 	if len(b.p.Steps) == 0 {
 		return nil, fmt.Errorf("codegen: module %q has no specialisation, expected one at Kernel level", m.Name)
 	}

@@ -335,6 +335,25 @@ func (p *Program) Profile(ctx context.Context) ([]device.Launch, error) {
 	return out, err
 }
 
+// ReadRate measures the rate, in bytes a second, at which a GPU reads its memory at best: what the launches of Profile are
+// compared with. Other devices are an error.
+func (p *Program) ReadRate(ctx context.Context) (float64, error) {
+	var rate float64
+	var failed error
+	err := p.engine.do(ctx, func(e *engine) {
+		g, ok := e.model.(device.Gauge)
+		if !ok {
+			failed = fmt.Errorf("runtime: read rate: %s, expected a GPU", p.machine.Device)
+			return
+		}
+		rate, failed = g.ReadRate()
+	})
+	if err != nil {
+		return 0, err
+	}
+	return rate, failed
+}
+
 // Trim gives the memory of KV pages that no session uses back to the system.
 func (p *Program) Trim(ctx context.Context) error {
 	return p.engine.do(ctx, func(e *engine) {

@@ -45,6 +45,7 @@ var gpuKernels = append([]gpuKernel{
 	{"pageselect", work.PageSelectGPU{PageSelect: quest, Blocks: 264}, []string{"atom.global.gpu.inc.u32"}},
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
+	{"sweep", work.Sweep{}, []string{"ld.global.nc.L1::no_allocate", "redux.sync.add"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 }, append(products(), vocabularies()...)...)
 

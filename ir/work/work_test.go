@@ -49,6 +49,7 @@ func TestOperandOrder(t *testing.T) {
 		{PageSelectGPU{Blocks: 264, PageSelect: PageSelect{Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 4}},
 			"q cache slot_start slot_new slot_len pages scores pick S P"},
 		{Reduce{Vocab: 49152, Op: ArgMax}, "x y M"},
+		{Sweep{}, "x y N"},
 		{Round{Dim: 576, To: I8}, "x y N"},
 		{Map{Dim: 576, Expr: []MapStep{{Op: MapIn}, {Op: MapSiLU}, {Op: MapIn, Arg: 1}, {Op: MapMul}}}, "a0 a1 y N"},
 	} {

@@ -17,7 +17,7 @@
 // Run goes on by itself (ahead.go): a small kernel at a graph's end feeds each token to the
 // step that follows, so that a few steps lie in the stream ahead of the host.
 //
-// Read model.go, bind.go, step.go, ahead.go, then weights.go and profile.go; driver is the binding.
+// Read model.go, bind.go, step.go, ahead.go, then weights.go, profile.go and rate.go; driver is the binding.
 //
 // Border law: as package cpu: quire/runtime/..., quire/ir/types/..., quire/ir/work.
 package cuda

@@ -93,6 +93,12 @@ type Runner interface {
 	Run(b *Batch, steps int, yield func(token int32) bool) error
 }
 
+// Gauge is a Model that measures its device: what steps are compared with.
+type Gauge interface {
+	// ReadRate is the rate, in bytes a second, at which the device reads its memory at best.
+	ReadRate() (float64, error)
+}
+
 // Stopper is a Model whose running Step can be made to return, with an error: its device
 // may have stopped answering. Nothing but Close is called after it.
 type Stopper interface {

@@ -50,7 +50,8 @@ type Generation struct {
 	EOS               []int32 // ids that end generation besides the tokenizer's
 }
 
-// Kernel is one compiled function of the Object.
+// Kernel is one compiled function of the Object. One that no step launches serves the runtime, which finds it by its
+// family.
 type Kernel struct {
 	Symbol string
 	Last   string      // symbol of the Last phase, "" without one

@@ -26,7 +26,7 @@ type benchCmd struct {
 }
 
 func (benchCmd) Help() string {
-	return "The ceiling is what as many threads can read from memory, measured in the same run. The table of kernels is of one decode " +
+	return "The ceiling is what as many threads, or the GPU, can read from memory, measured in the same run. The table of kernels is of one decode " +
 		"step (of one prefill step when --decode is 0): calls, microseconds, bytes that it must move, GB/s, percent of the ceiling.\n\n" +
 		"Examples:\n\n    quire bench -m smollm2 --threads 2\n    quire bench -m smollm2 --depth 4096 --prefill 0 --json"
 }
@@ -100,9 +100,11 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 				return err
 			}
 		}
-		if s.prog.Machine().Device == runtime.CPU {
-			r.ReadGBs = max(r.ReadGBs, bandwidth.Read(r.Threads))
+		rate, err := s.ceiling(ctx, r.Threads)
+		if err != nil {
+			return err
 		}
+		r.ReadGBs = max(r.ReadGBs, rate)
 		if p > 0 {
 			r.PrefillRates = append(r.PrefillRates, p)
 		}
@@ -113,6 +115,15 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 	}
 	r.PrefillRate, r.DecodeRate = median(r.PrefillRates), median(r.DecodeRates)
 	return nil
+}
+
+// ceiling is what the model's device can read, in GB/s.
+func (s *benchRun) ceiling(ctx context.Context, threads int) (float64, error) {
+	if s.prog.Machine().Device == runtime.CPU {
+		return bandwidth.Read(threads), nil
+	}
+	rate, err := s.prog.ReadRate(ctx)
+	return rate / 1e9, err
 }
 
 func median(v []float64) float64 {
@@ -154,7 +165,7 @@ func (c *benchCmd) profile(ctx context.Context, e *environment, r *benchResult) 
 		return err
 	}
 	r.kernels(launches, float64(after.Steps-before.Steps))
-	if c.Decode > 0 && r.ReadGBs > 0 {
+	if c.Decode > 0 {
 		r.Percent = 100 * r.BytesPerStep * r.DecodeRate / float64(c.Batch) / 1e9 / r.ReadGBs
 	}
 	return nil
@@ -186,9 +197,7 @@ func (r *benchResult) kernels(launches []device.Launch, steps float64) {
 		if k.US > 0 {
 			k.GBs, k.GFlops = k.Bytes/k.US/1e3, k.GFlops/k.US*1e6
 		}
-		if r.ReadGBs > 0 { // no ceiling of a GPU is measured
-			k.Percent = 100 * k.GBs / r.ReadGBs
-		}
+		k.Percent = 100 * k.GBs / r.ReadGBs
 	}
 	slices.SortStableFunc(r.Kernels, func(a, b kernelResult) int {
 		switch {

@@ -30,7 +30,7 @@ var calls = map[driver.Function]func(d *Driver, a []uintptr) int{
 	},
 	driver.DeviceTotalMem: func(d *Driver, a []uintptr) int { put(a[0], uint64(d.Memory)); return Success },
 	driver.DeviceGetAttribute: func(d *Driver, a []uintptr) int {
-		v := map[uintptr]int{16: 4, 38: 50 << 20, 75: d.SM / 10, 76: d.SM % 10, 97: 227 << 10}
+		v := map[uintptr]int{16: 4, 38: 1 << 20, 75: d.SM / 10, 76: d.SM % 10, 97: 227 << 10}
 		n, ok := v[a[1]]
 		if !ok {
 			return InvalidValue
