@@ -230,6 +230,7 @@ func variants() []variant {
 			&duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 8, Prefill: duo.Chunked, Chunk: 64}, nil},
 		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}, nil})
 	out = append(out, selecting()...)
+	out = append(out, composed()...)
 	for _, e := range []string{"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "q4g32", "q3g32"} {
 		out = append(out, variant{"llama " + e, spec("llama", small, "quantisation: "+e), 0, exact, nil, nil})
 	}
