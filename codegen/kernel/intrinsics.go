@@ -18,6 +18,7 @@ type intrinsic struct {
 	llvm     string // "llvm.fma"; overloaded ones get the operand types appended
 	overload bool
 	needs    target.Feature // or none
+	or       target.Feature // serves as well
 	arch     target.Arch    // or any
 	asm      string         // text
 	cons     string         // constraints
@@ -45,13 +46,16 @@ var intrinsics = map[string]intrinsic{
 	"bytes512":     {llvm: "llvm.x86.avx512.pshuf.b.512", arch: target.X86, needs: target.AVX512, doc: "64 bytes by the low 4 bits of 64 indices, within each 16"},
 	"bytes256":     {llvm: "llvm.x86.avx2.pshuf.b", arch: target.X86, doc: "32 bytes by the low 4 bits of 32 indices, within each 16"},
 	"round.i32":    {llvm: "llvm.x86.avx512.mask.cvtps2dq.512", arch: target.X86, needs: target.AVX512, doc: "to the nearest integers, ties to even"},
-	"tile.config":  {llvm: "llvm.x86.ldtilecfg", arch: target.X86, needs: target.AMXInt8, doc: "shapes of the eight tile registers, which become zero"},
-	"tile.release": {llvm: "llvm.x86.tilerelease", arch: target.X86, needs: target.AMXInt8, doc: "tile registers are not in use"},
-	"tile.zero":    {llvm: "llvm.x86.tilezero", arch: target.X86, needs: target.AMXInt8, doc: "a tile of zeros"},
-	"tile.load":    {llvm: "llvm.x86.tileloadd64", arch: target.X86, needs: target.AMXInt8, doc: "rows at a stride"},
-	"tile.store":   {llvm: "llvm.x86.tilestored64", arch: target.X86, needs: target.AMXInt8, doc: "rows at a stride"},
+	"tile.config":  {llvm: "llvm.x86.ldtilecfg", arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, doc: "shapes of the eight tile registers, which become zero"},
+	"tile.release": {llvm: "llvm.x86.tilerelease", arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, doc: "tile registers are not in use"},
+	"tile.zero":    {llvm: "llvm.x86.tilezero", arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, doc: "a tile of zeros"},
+	"tile.load":    {llvm: "llvm.x86.tileloadd64", arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, doc: "rows at a stride"},
+	"tile.store":   {llvm: "llvm.x86.tilestored64", arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, doc: "rows at a stride"},
 	"tile.dot":     {llvm: "llvm.x86.tdpbssd", arch: target.X86, needs: target.AMXInt8, doc: "16 x 16 sums of 64 products i8 * i8"},
-	"tile.permit":  {arch: target.X86, needs: target.AMXInt8, asm: "syscall", cons: "={rax},{rax},{rdi},{rsi},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "arch_prctl, Linux system call 158: this process may use tile data"},
+	"tile.bf16":    {llvm: "llvm.x86.tdpbf16ps", arch: target.X86, needs: target.AMXBF16, doc: "16 x 16 sums of 32 products of bfloat16"},
+	"dot.bf16":     {llvm: "llvm.x86.avx512bf16.dpbf16ps.512", arch: target.X86, needs: target.BF16, doc: "16 sums of 2 products of bfloat16"},
+	"round.bf16":   {llvm: "llvm.x86.avx512bf16.cvtne2ps2bf16.512", arch: target.X86, needs: target.BF16, doc: "16 bfloat16 of the second, then of the first"},
+	"tile.permit":  {arch: target.X86, needs: target.AMXInt8, or: target.AMXBF16, asm: "syscall", cons: "={rax},{rax},{rdi},{rsi},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "arch_prctl, Linux system call 158: this process may use tile data"},
 	"yield":        {arch: target.X86, asm: "syscall", cons: "={rax},{rax},~{rcx},~{r11},~{memory},~{dirflag},~{fpsr},~{flags}", doc: "sched_yield, Linux system call 24"},
 	"lane":         {llvm: "llvm.nvvm.read.ptx.sreg.laneid", arch: target.PTX, doc: "lane of the warp", means: special(func(_ Place, lane int) int { return lane })},
 	"thread":       {llvm: "llvm.nvvm.read.ptx.sreg.tid.x", arch: target.PTX, doc: "thread of the block", means: special(func(p Place, lane int) int { return p.Warp*WarpSize + lane })},
@@ -102,7 +106,7 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 		k.Errorf("%s: for %s, the target is %s", name, row.arch, k.m.target)
 		return literal{result, "poison"}
 	}
-	if row.needs != "" && !k.m.target.Has(row.needs) {
+	if row.needs != "" && !k.m.target.Has(row.needs) && !(row.or != "" && k.m.target.Has(row.or)) {
 		k.Errorf("%s: needs %s, the target is %s", name, row.needs, k.m.target)
 		return literal{result, "poison"}
 	}

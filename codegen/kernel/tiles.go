@@ -11,7 +11,7 @@ type Tiles struct{ k *Kernel }
 // TileBytes is the size of a tile register.
 const TileBytes = 1024
 
-// Tiles is an error on a target without amx-int8.
+// Tiles is an error on a target without amx-int8 and amx-bf16.
 func (x X86) Tiles() Tiles { return Tiles{x.k} }
 
 // Permit asks the operating system for tile data, once or again.
@@ -21,7 +21,8 @@ func (t Tiles) Permit() {
 	t.k.call("tile.permit", types.I64, w(archPrctl), w(requestPermission), w(tileData))
 }
 
-// Config gives every register its full shape. The 64 bytes at p are overwritten.
+// Config gives every register its full shape and clears it. The 64 bytes at p are
+// overwritten.
 func (t Tiles) Config(p Ptr[U8]) {
 	k := t.k
 	words := make([]int64, 8)
@@ -36,6 +37,15 @@ func (t Tiles) Config(p Ptr[U8]) {
 	k.callAs("tile.config", types.Void, nil, p.v)
 }
 
+// Shorten gives the first registers, n of them, fewer rows than 16 and clears all. p is
+// where Config wrote.
+func (t Tiles) Shorten(p Ptr[U8], n int, rows I64) {
+	for i := range n {
+		StoreU8(p.Plus(int64(48+i)), rows.I32())
+	}
+	t.k.callAs("tile.config", types.Void, nil, p.v)
+}
+
 // Release ends the use of the registers.
 func (t Tiles) Release() { t.k.callAs("tile.release", types.Void, nil) }
 
@@ -44,9 +54,12 @@ func tileNo(n int) value.Value { return intLit(types.I8, int64(n)) }
 // Zero clears a register.
 func (t Tiles) Zero(n int) { t.k.callAs("tile.zero", types.Void, nil, tileNo(n)) }
 
-// Load reads 16 rows of 64 bytes that follow one another.
-func (t Tiles) Load(n int, p Ptr[U8]) {
-	t.k.callAs("tile.load", types.Void, nil, tileNo(n), p.v, intLit(types.I64, 64))
+// Load reads rows of 64 bytes that follow one another.
+func (t Tiles) Load(n int, p Ptr[U8]) { t.LoadRows(n, p, 64) }
+
+// LoadRows reads rows of 64 bytes at a stride.
+func (t Tiles) LoadRows(n int, p Ptr[U8], stride int64) {
+	t.k.callAs("tile.load", types.Void, nil, tileNo(n), p.v, intLit(types.I64, stride))
 }
 
 // Store writes 16 rows of 64 bytes one after the other.
@@ -57,4 +70,11 @@ func (t Tiles) Store(n int, p Ptr[U8]) {
 // Dot adds to acc[i][j] the sum over k of a[i][k] * b[k/4][4j + k%4], all signed bytes.
 func (t Tiles) Dot(acc, a, b int) {
 	t.k.callAs("tile.dot", types.Void, nil, tileNo(acc), tileNo(a), tileNo(b))
+}
+
+// DotPairs adds to acc[i][j] the sum over k of a[i][k] * b[k/2][2j + k%2], bfloat16: a
+// product is exact, sums of two and of all are rounded to nearest even; what is below
+// 2^-126 counts as zero, before and after.
+func (t Tiles) DotPairs(acc, a, b int) {
+	t.k.callAs("tile.bf16", types.Void, nil, tileNo(acc), tileNo(a), tileNo(b))
 }

@@ -70,6 +70,10 @@ func prepare(k *kernel.Kernel, p work.Linear, f layout.Format) {
 		exact := value
 		value = func(l kernel.Lanes) kernel.Vec { return exact(l).RoundBF16() }
 	}
+	if onePairs(k, p) {
+		preparePairs(k, p, value)
+		return
+	}
 	how := formOf(k, p, f)
 	if how == inFloats {
 		prepareFloats(k, p, f, value)

@@ -36,7 +36,7 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 		if p.Tokens == work.One {
 			return linearOneBody(p), nil
 		}
-		if onTiles(p, t) {
+		if onTiles(p, t) && !onPairs(p, t) {
 			return summarised(p, linearTilesBody(p, t)), nil
 		}
 		return summarised(p, linearManyBody(p, t)), nil

@@ -10,10 +10,11 @@
 // a dot product needs no sum across lanes. decode.go turns each encoding's column into
 // codes, a scale and a min; linear_one.go, linear_many.go and embed.go use it.
 //
-// A Linear runs in one of four ways, by the target's features and the number of tokens:
+// A Linear runs in one of five ways, by the target's features and the number of tokens:
 // byte dot products on the digits of one row (linear_one.go, activations.go) or of up to
 // eight (linear_bytes.go), tile registers on digits (linear_tiles.go), float32
-// multiply-adds on a panel of dequantised rows (linear_many.go).
+// multiply-adds on a panel of dequantised rows (linear_many.go), and with Dot bf16 products
+// of pairs of bfloat16, in tile registers or vectors (linear_pairs.go).
 //
 // On a GPU products run on tensor cores over the frag layout of ir/types/layout (frag.go
 // makes registers of codes): one row of x and few by gemv.go, whose warps' rings in shared

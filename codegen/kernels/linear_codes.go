@@ -25,13 +25,25 @@ func codesRow(k *kernel.Kernel, p work.Linear, n kernel.I64) kernel.Ptr[kernel.U
 	return kernel.Arg[kernel.U8](k, "x").At(n.Times(bytes))
 }
 
-// x is where the inner loop finds row n as float32: the operand, or what widen made.
+// x is where the inner loop finds row n as float32, or as pairs: the operand, or what widen
+// made.
 func (m linearMany) x(n kernel.I64) kernel.Ptr[kernel.F32] {
 	k, cols := m.k, int64(m.p.Cols)
+	if m.pairs {
+		return kernel.As[kernel.F32](codesRow(k, m.p, n))
+	}
 	if m.p.Dot == work.F32 {
 		return kernel.Arg[kernel.F32](k, "x").At(n.Times(cols))
 	}
 	return m.wideRows().At(n.Modulo(work.Block).Times(cols))
+}
+
+// rowFloats is the distance of rows of x, in words.
+func (m linearMany) rowFloats() int64 {
+	if m.pairs {
+		return work.Round{Dim: m.p.Cols, To: m.p.Dot}.RowBytes() / 4
+	}
+	return int64(m.p.Cols)
 }
 
 // wideAt is where prepared rows lie in scratch, behind the sums; the word 64 bytes before

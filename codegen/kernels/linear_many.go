@@ -20,8 +20,11 @@ type linearMany struct {
 	p    work.Linear
 	f    layout.Format
 	e    epilogue
-	wide int64 // columns of a panel
-	heap int64 // scratch behind what the product itself uses
+	wide int64 // lines of a panel
+
+	// A line is a column, or a pair of columns (linear_pairs.go).
+	pairs bool
+	heap  int64 // scratch behind what the product itself uses
 
 	last *kernel.I64 // in a group that may lack tokens: the block's end
 
@@ -31,6 +34,9 @@ type linearMany struct {
 
 func linearManyBody(p work.Linear, t target.Target) kernel.Body {
 	f, _ := layout.Of(p.Enc)
+	if onPairs(p, t) {
+		return linearPairsBody(p, t)
+	}
 	wide := int64(min(p.Cols, work.Wide/f.Block*f.Block))
 	many := func(k *kernel.Kernel) linearMany {
 		return linearMany{k: k, p: p, f: f, e: epilogue{k, p}, wide: wide, heap: up64(wide * work.Panel * 4)}
@@ -170,7 +176,7 @@ func (m linearMany) product(pn panel, finish func(n kernel.I64, v []kernel.Vec))
 		m.run(pn, finish)
 		return
 	}
-	if m.wide == int64(m.p.Cols) {
+	if m.wide == m.lines() {
 		m.dequant(pn, k.Int(0))
 		m.tokens(pn, k.Int(0), nil, finish)
 		return
@@ -197,7 +203,7 @@ func (m linearMany) stage(pn panel, sums kernel.Ptr[kernel.F32], stride int64) {
 	}
 	m.dequant(pn, k.Int(0))
 	m.tokens(pn, k.Int(0), nil, put)
-	kernel.Each(k, k.Int(m.wide), k.Int(int64(m.p.Cols)), m.wide, func(from kernel.I64) {
+	kernel.Each(k, k.Int(m.wide), k.Int(m.lines()), m.wide, func(from kernel.I64) {
 		m.dequant(pn, from)
 		m.tokens(pn, from, func(n kernel.I64) []kernel.Vec {
 			s := sums.At(n.Sub(pn.tokens[0]).Times(stride))
@@ -206,14 +212,26 @@ func (m linearMany) stage(pn panel, sums kernel.Ptr[kernel.F32], stride int64) {
 	})
 }
 
-// end is the column after those of a panel that starts at from.
+// lines is the number of lines of the weight.
+func (m linearMany) lines() int64 {
+	if m.pairs {
+		return int64(m.p.Cols / 2)
+	}
+	return int64(m.p.Cols)
+}
+
+// end is the line after those of a panel that starts at from.
 func (m linearMany) end(from kernel.I64) kernel.I64 {
-	return from.Plus(m.wide).Min(m.k.Int(int64(m.p.Cols)))
+	return from.Plus(m.wide).Min(m.k.Int(m.lines()))
 }
 
 // dequant writes the columns of both tiles from the given one on: [k][32] f32.
 func (m linearMany) dequant(pn panel, from kernel.I64) {
 	k, f := m.k, m.f
+	if m.pairs {
+		m.dequantPairs(pn, from)
+		return
+	}
 	dst := kernel.Scratch[kernel.F32](k, 0)
 	w := kernel.Arg[kernel.U8](k, "w")
 	tile := tileBytes(f, m.p.Cols)
@@ -307,7 +325,7 @@ func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out
 		}
 		rows[t] = m.x(m.token(n, t))
 		if m.last == nil {
-			rows[t] = m.x(n).Plus(int64(t * m.p.Cols)) // one pointer, constant distances
+			rows[t] = m.x(n).Plus(int64(t) * m.rowFloats()) // one pointer, constant distances
 		}
 	}
 	w := kernel.Scratch[kernel.F32](k, 0)
@@ -323,7 +341,7 @@ func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out
 				xv := kernel.LoadF32(rows[t].At(i).Plus(int64(u))).Splat()
 				for s := range tiles {
 					j := t*len(tiles) + s
-					next[j] = wv[s].FMA(xv, next[j])
+					next[j] = m.multiply(wv[s], xv, next[j])
 				}
 			}
 		}
@@ -333,7 +351,7 @@ func (m linearMany) columns(from, n kernel.I64, size int, tiles []int, init, out
 	end := m.end(from)
 	whole := from.Add(end.Sub(from).Over(unroll).Times(unroll))
 	acc = kernel.For(k, from, whole, unroll, acc, func(i kernel.I64, a []kernel.Vec) []kernel.Vec { return turn(i, unroll, a) })
-	if m.p.Cols%unroll != 0 {
+	if m.lines()%unroll != 0 {
 		acc = kernel.For(k, whole, end, 1, acc, func(i kernel.I64, a []kernel.Vec) []kernel.Vec { return turn(i, 1, a) })
 	}
 	for t := range size {

@@ -67,6 +67,8 @@ func up64(n int64) int64 { return (n + 63) &^ 63 }
 // dot is the inner products of x with some tiles, one pass over x.
 func (o linearOne) dot(tiles ...kernel.Ptr[kernel.U8]) []kernel.Vec {
 	switch {
+	case onePairs(o.k, o.p):
+		return o.dotPairs(tiles)
 	case o.f.Block == 1:
 		return o.dotPlain(tiles)
 	case o.form == inFloats:

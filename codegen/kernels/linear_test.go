@@ -245,15 +245,16 @@ func roundRef(dot work.Dot, x []float32, cols int) []float32 {
 }
 
 // With rounded activations the product is that of the rounded values: exactly where x is
-// used as it is, to 16 bits on tile registers.
+// used as it is, to 16 bits on tile registers of bytes. Pairs of bfloat16 round the weight,
+// too, and then are exact.
 func TestLinearRounded(t *testing.T) {
-	for _, tgt := range targets(t) {
+	for _, tgt := range append(targets(t), pairTargets(t)...) {
 		for _, dot := range []work.Dot{work.BF16, work.I8} {
-			for _, e := range []layout.Enc{layout.F16, layout.Q4_1, layout.Q8_0, layout.Q6_K, layout.IQ4_NL} {
+			for _, e := range []layout.Enc{layout.F16, layout.BF16, layout.Q4_1, layout.Q8_0, layout.Q6_K, layout.IQ4_NL} {
 				f, _ := layout.Of(e)
 				p := work.Linear{Enc: e, Rows: []int{35}, Cols: max(f.Block, 32) * 3, Tokens: work.Many, Dot: dot, Epilogue: work.Store}
 				tol := 3e-6
-				if onTiles(p, tgt) {
+				if onTiles(p, tgt) && !onPairs(p, tgt) {
 					tol = 2e-4
 				}
 				const n = 19
@@ -269,8 +270,11 @@ func TestLinearRounded(t *testing.T) {
 				l.bind(t, 0, p, d, map[string]uintptr{"x": addr(codes), "w": addr(packed), "y": addr(y)}).run(1)
 				l.bind(t, 2, q, work.Dims{N: 1}, map[string]uintptr{"x": addr(x), "w": addr(packed), "y": addr(y1)}).run(2)
 				want := linearRef(p, n, roundRef(dot, x, p.Cols), nil, w, nil, nil)
-				close32(t, tgt.Name+" "+p.Key(), y, want, tol)
 				close32(t, tgt.Name+" "+q.Key(), y1, want[:35], 3e-6)
+				if onPairs(p, tgt) {
+					want = linearRef(p, n, roundRef(dot, x, p.Cols), nil, roundRef(dot, w, p.Cols), nil, nil)
+				}
+				close32(t, tgt.Name+" "+p.Key(), y, want, tol)
 			}
 		}
 	}
@@ -278,11 +282,11 @@ func TestLinearRounded(t *testing.T) {
 
 // BenchmarkLinearMany is 512 tokens against one weight, on one core.
 func BenchmarkLinearMany(b *testing.B) {
-	for _, tgt := range targets(b) {
-		for _, dot := range []work.Dot{work.F32, work.I8} {
+	for _, tgt := range append(targets(b), pairTargets(b)...) {
+		for _, dot := range []work.Dot{work.F32, work.BF16, work.I8} {
 			for _, s := range [][2]int{{576, 576}, {1536, 576}, {576, 1536}, {4096, 4096}} {
 				for _, n := range []int{2, 8, 16, 512} {
-					b.Run(fmt.Sprintf("%.14s/%s/%dx%d/n=%d", tgt.Name, dot, s[0], s[1], n), func(b *testing.B) {
+					b.Run(fmt.Sprintf("%s/%s/%dx%d/n=%d", tgt.Name, dot, s[0], s[1], n), func(b *testing.B) {
 						p := work.Linear{Enc: layout.Q4_1, Rows: []int{s[0]}, Cols: s[1], Tokens: work.Many, Dot: dot, Epilogue: work.Store}
 						l := open(b, tgt, p)
 						packed, _ := weight(b, p.Enc, p.Rows, p.Cols)
@@ -322,7 +326,7 @@ func benchWeight(b *testing.B, p work.Linear, tgt target.Target) *launch {
 // memory (100 MB): MB/s of weight bytes.
 func BenchmarkLinearOne(b *testing.B) {
 	for _, tgt := range targets(b) {
-		for _, e := range []layout.Enc{layout.Q4_1, layout.Q4_0, layout.Q8_0, layout.Q4_K, layout.Q6_K, layout.F16} {
+		for _, e := range []layout.Enc{layout.Q4_1, layout.Q4_0, layout.Q8_0, layout.Q4_K, layout.Q6_K, layout.F16, layout.BF16} {
 			for _, mb := range []int{1, 100} {
 				b.Run(fmt.Sprintf("%.14s/%s/%dMB", tgt.Name, e, mb), func(b *testing.B) {
 					f, _ := layout.Of(e)

@@ -221,6 +221,7 @@ func variants() []variant {
 		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3, nil, nil},
 		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse, nil, nil},
 		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse, nil, nil},
+		{"dot bf16 of bf16", spec("qwen2", small, "quantisation: bf16"), ir.DotBF16, coarse, nil, nil},
 	}
 	out = append(out,
 		variant{"duo", spec("llama", small), 0, exact, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, nil},
@@ -269,7 +270,11 @@ func TestCPU(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, v := range variants() {
-		for _, tgt := range []machine.Target{host, base} {
+		targets := []machine.Target{host, base}
+		if v.dot == ir.DotBF16 {
+			targets = append(targets, pairs(t, host)...)
+		}
+		for _, tgt := range targets {
 			if tgt.Name == base.Name && *sweep == 1 && (testing.Short() || i%3 != 0) && !strings.HasPrefix(v.name, "llama q") {
 				continue
 			}
@@ -280,4 +285,21 @@ func TestCPU(t *testing.T) {
 			})
 		}
 	}
+}
+
+// pairs are this processor's ways to multiply pairs of bfloat16, each alone.
+func pairs(t *testing.T, host machine.Target) []machine.Target {
+	var out []machine.Target
+	for _, f := range []machine.Feature{machine.BF16, machine.AMXBF16} {
+		if !host.Has(f) {
+			t.Logf("this processor lacks %s", f)
+			continue
+		}
+		tgt, err := machine.Parse("x86-64-v3+avx512+" + string(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, tgt)
+	}
+	return out
 }
