@@ -56,6 +56,7 @@ const (
 	OpPageEstimate
 	OpPageTopK
 	OpPageKeep
+	OpSummarise
 	OpAttentionPaged
 
 	// Sampling reductions
@@ -155,6 +156,8 @@ var ops = [numOps]OpInfo{
 		Doc: "The last page and the budget-1 best closed pages, ties to the lower; all pages where the budget covers them and for rows that are not decode rows."},
 	OpPageKeep: {Name: "page.keep", Args: "kept pick seq", Attrs: KeepAttrs{}, Effect: Updates, Levels: Graph, infer: inferPageKeep,
 		Doc: "For decode rows the pick that the sequence holds, if it was made within the same stretch of tokens and no prompt came after it; else the new one, which is held from then on. Others drop what is held and read all pages."},
+	OpSummarise: {Name: "kv.summarise", Args: "kv seq", Effect: Updates, Levels: Graph, infer: inferSummarise,
+		Doc: "The same version, with the summaries of the pages that the step's rows have touched as its kernels find them: only a launch has it, where what appends makes none."},
 	OpAttentionPaged: {Name: "attention.paged", Args: "q kv seq pick", Attrs: AttentionAttrs{}, Levels: Graph, infer: inferAttentionPaged,
 		Doc: "Attention over the picked, or kept, pages alone."},
 

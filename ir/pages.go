@@ -107,6 +107,16 @@ func inferPageKeep(c *inferCtx) types.Type {
 	return c.arg(0)
 }
 
+// inferSummarise: a cache whose table has summaries.
+func inferSummarise(c *inferCtx) types.Type {
+	decl := c.cache(0)
+	c.rows(1)
+	if t := c.m.Table(decl.Table); t == nil || t.Summary <= 0 {
+		c.failf("table @%s of cache @%s has no summaries", decl.Table, decl.Name)
+	}
+	return c.arg(0)
+}
+
 // inferAttentionPaged: as attention; the pick is of the cache's heads or of q's.
 func inferAttentionPaged(c *inferCtx) types.Type {
 	q, a := inferAttention(c), c.attrs.(AttentionAttrs)

@@ -97,6 +97,38 @@ func TestDecodeGPUOverPickedPages(t *testing.T) {
 	}
 }
 
+// A slot's only row reads its lists in the company of prompts, too.
+func TestPrefillGPUOverPickedPages(t *testing.T) {
+	for _, tgt := range gpus(t) {
+		for _, p := range []work.Attention{
+			{Heads: 8, KVHeads: 2, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 3},
+			{Heads: 6, KVHeads: 2, Dim: 48, CacheEnc: layout.BF16, Page: 128, Summary: 32, Budget: 2, PerHead: true},
+		} {
+			p.Scale, p.Phase = float32(1/math.Sqrt(float64(p.Dim))), work.Prefill
+			full := work.PrefillGPU{Attention: p}
+			l := open(t, tgt, full)
+			s := newKVStepGPU(t, p, []slotRows{{64, 1}, {0, 40}, {577, 1}, {300, 2}, {130, 1}})
+			pick := s.randomLists(t)
+			lists := func(n, l int) []int32 { return pick[(n*p.Lists()+l)*p.Budget:][:p.Budget] }
+			s.blind(lists, p.Lists())
+			s.pages = func(n, head int) []int {
+				slot := s.rowSlot[n]
+				var out []int
+				for j := 0; j*p.Page < int(s.l[slot]+s.fresh[slot]); j++ {
+					if s.fresh[slot] != 1 || slices.Contains(lists(n, head*p.Lists()/p.Heads), int32(j)) {
+						out = append(out, j)
+					}
+				}
+				return out
+			}
+			ops := s.operands()
+			ops["pick"] = addr(pick)
+			l.bind(t, 0, full, s.d, ops).run(1)
+			s.checkTo(t, tgt.Name, tolGPU(p))
+		}
+	}
+}
+
 // randomLists are lists of pages that the step's rows may read.
 func (s *kvStep) randomLists(t *testing.T) []int32 {
 	p := s.p

@@ -50,6 +50,7 @@ type blockGPU struct {
 	n, i    kernel.I64 // first row, and its index in its cache
 	rows    kernel.I64
 	tiles   tiles
+	only    *kernel.I64 // the one query that is written, if not all are
 }
 
 func (b blockGPU) last() kernel.I64 { return b.i.Add(b.rows).Plus(-1) }
@@ -69,13 +70,32 @@ func (f prefillerGPU) item() {
 	skip := tile.Sub(start.Over(rows)).Sub(b.slot).Times(rows)
 	b.n, b.i = start.Add(skip), length.Add(skip)
 	b.rows = end.Sub(b.n).Min(k.Int(rows))
-	kernel.When(k, k.Int(0).Lt(b.rows), func() {
-		b.tiles = f.tilesOf(b)
+	dense := func() {
+		b.tiles = f.tiles(b.i, b.last())
 		f.block(b)
+	}
+	kernel.When(k, k.Int(0).Lt(b.rows), func() {
+		if f.p.Budget == 0 {
+			dense()
+			return
+		}
+		either(k, at("slot_new", b.slot).Eq(k.Int(1)), func() { f.listed(b) }, dense)
 	})
 }
 
-func (f prefillerGPU) tilesOf(b blockGPU) tiles { return f.attnGPU.tiles(b.i, b.last()) }
+// listed takes a slot's only new row, list by list of the kv head. What the lists' other
+// queries find is not written.
+func (f prefillerGPU) listed(b blockGPU) {
+	k, p := f.k, f.p.Attention
+	lists := int64(p.Lists() / p.KVHeads)
+	kernel.Each(k, k.Int(0), k.Int(lists), 1, func(l kernel.I64) {
+		b.tiles = f.picked(pickList(k, p, b.n, b.slot, b.i, b.h.Times(lists).Add(l)), b.i)
+		if lists > 1 {
+			b.only = &l
+		}
+		f.block(b)
+	})
+}
 
 // slot is the last one whose first tile is not after the given one.
 func (f prefillerGPU) slot(tile kernel.I64) kernel.I64 {
@@ -296,7 +316,11 @@ func (f prefillerGPU) finish(b blockGPU, s fragments) {
 			sum = sum.Add(g.Xor(sum, 2))
 			inv := k.Float(1).Div(sum)
 			row := warp.Times(int64(16 * f.mtiles)).Add(lane.Shr(2)).Plus(int64(16*m + 8*half))
-			kernel.When(k, row.Lt(live), func() {
+			writes := row.Lt(live)
+			if b.only != nil {
+				writes = row.Eq(*b.only)
+			}
+			kernel.When(k, writes, func() {
 				to := o.At(row.Over(group).Times(int64(f.p.Heads)).Add(row.Modulo(group)).Times(dim).Add(quad))
 				for j := range s.out[m] {
 					v := []kernel.F32{s.out[m][j][2*half].Mul(inv), s.out[m][j][2*half+1].Mul(inv)}

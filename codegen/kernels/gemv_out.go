@@ -99,7 +99,9 @@ func (m gemv) fetch(e out, single, r kernel.I64, inside kernel.Bool) *fetched {
 			return []kernel.F32{kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at))}
 		}, nil)[0]
 	case p.Epilogue == work.QKV:
-		f.place = kernel.If(k, inside, []kernel.I64{k.Int(0)}, func() []kernel.I64 { return []kernel.I64{e.place(k.Int(0))} }, nil)[0]
+		row := m.firstRow(single).Add(r)
+		at := kernel.If(k, inside, []kernel.I64{k.Int(0), k.Int(0), k.Int(0)}, func() []kernel.I64 { return e.home(k.Int(0), row).values() }, nil)
+		f.home = &home{at[0], at[1], at[2]}
 		if p.QKV.Style == work.NoRope {
 			return f
 		}
@@ -162,7 +164,7 @@ type out struct {
 type fetched struct {
 	res      kernel.F32
 	cos, sin *kernel.F32
-	place    kernel.I64
+	home     *home
 }
 
 // row is the unpadded number of row r of a tile of segments, and whether there is one.
@@ -277,39 +279,65 @@ func (e out) adjacent(n, row kernel.I64, v, other kernel.F32) {
 	e.head(n, row, out[0])
 }
 
-// place is where row n's entry begins among the elements of the cache, of the first head's
-// keys.
-func (e out) place(n kernel.I64) kernel.I64 {
-	q := e.p.QKV
-	at := appendTo{k: e.k, page: q.Page}.row(n)
-	return at.page.Times(work.PageBytes(q.KVHeads, q.Dim, q.Page, q.CacheEnc) / 2).Add(at.token.Times(int64(q.Dim)))
+// home is where row n's entries begin among the elements of both caches, of the first head's
+// keys, and the place of a row's kv head among the heads of both.
+type home struct{ first, second, head kernel.I64 }
+
+func (h home) values() []kernel.I64 { return []kernel.I64{h.first, h.second, h.head} }
+
+// home finds where a value of row n, of q, k or v, goes.
+func (e out) home(n, row kernel.I64) home {
+	k, q := e.k, e.p.QKV
+	begin := func(second bool, kvHeads, summary int) kernel.I64 {
+		at := appendTo{k: k, page: q.Page, second: second}.row(n)
+		return at.page.Times(work.PageStride(kvHeads, q.Dim, q.Page, summary, q.CacheEnc) / 2).Add(at.token.Times(int64(q.Dim)))
+	}
+	dim := int64(q.Dim)
+	h := row.Plus(-int64(q.Heads) * dim).Max(k.Int(0)).Over(dim) // of keys, then values
+	h = kernel.Select(k.Int(int64(q.KVHeads)).Le(h), h.Plus(-int64(q.KVHeads)), h)
+	if q.Stream == 0 {
+		return home{begin(false, q.KVHeads, q.Summary), k.Int(0), h}
+	}
+	return home{begin(false, q.KVHeads-q.Stream, q.Summary), begin(true, q.Stream, 0),
+		kernel.LoadI32(kernel.Arg[kernel.I32](k, "place").At(h)).I64()}
 }
 
-// head stores a value of q, or appends it to the cache.
+// head stores a value of q, or appends it to its cache: [kv head][token][dim] of the page,
+// keys, then values.
 func (e out) head(n, row kernel.I64, v kernel.F32) {
 	k, q := e.k, e.p.QKV
-	if q.Summary > 0 {
-		k.Errorf("gemv: page summaries, expected none on a GPU")
-	}
 	dim := int64(q.Dim)
 	heads, kv := int64(q.Heads)*dim, int64(q.KVHeads)*dim
 	kernel.If(k, row.Lt(k.Int(heads)), nil, func() []kernel.Vec {
 		kernel.StoreF32(kernel.Arg[kernel.F32](k, "q").At(n.Times(heads).Add(row)), v)
 		return nil
 	}, func() []kernel.Vec {
-		var place kernel.I64
+		var to home
 		if e.early != nil {
-			place = e.early.place
+			to = *e.early.home
 		} else {
-			place = e.place(n)
+			to = e.home(n, row)
 		}
-		in := row.Plus(-heads) // of keys, then values: [kv head][token][dim] of the page
-		elems := work.PageBytes(q.KVHeads, q.Dim, q.Page, q.CacheEnc) / 2
-		isV := k.Int(kv).Le(in)
-		in = kernel.Select(isV, in.Plus(-kv), in)
-		i := place.Add(in.Over(dim).Times(int64(q.Page) * dim)).Add(in.Modulo(dim))
-		i = kernel.Select(isV, i.Plus(elems/2), i)
-		appendTo{k: k, enc: q.CacheEnc}.store(i, v)
+		a := appendTo{k: k, enc: q.CacheEnc}
+		isV, x := k.Int(heads+kv).Le(row), row.Modulo(dim)
+		put := func(begin, h kernel.I64, kvHeads int) {
+			values := work.PageBytes(kvHeads, q.Dim, q.Page, q.CacheEnc) / 4
+			i := begin.Add(h.Times(int64(q.Page) * dim)).Add(x)
+			a.store(kernel.Select(isV, i.Plus(values), i), v)
+		}
+		first := q.KVHeads - q.Stream
+		if q.Stream == 0 {
+			put(to.first, to.head, first)
+			return nil
+		}
+		kernel.If(k, to.head.Lt(k.Int(int64(first))), nil, func() []kernel.Vec {
+			put(to.first, to.head, first)
+			return nil
+		}, func() []kernel.Vec {
+			a.second = true
+			put(to.second, to.head.Plus(int64(-first)), q.Stream)
+			return nil
+		})
 		return nil
 	})
 }

@@ -44,6 +44,8 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},
 	{"pageselect", work.PageSelectGPU{PageSelect: quest, Blocks: 264}, []string{"atom.global.gpu.inc.u32"}},
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
+	{"prefill_picks", prefillPicks(false), []string{"ldmatrix"}},
+	{"prefill_picks_head", prefillPicks(true), []string{"ldmatrix"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
 	{"sweep", work.Sweep{}, []string{"ld.global.nc.L1::no_allocate", "redux.sync.add"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
@@ -124,6 +126,12 @@ func pickedGPU() work.DecodeGPU {
 	p := decodeGPU(128, layout.F16, 0)
 	p.Window, p.Sink, p.Summary, p.Budget, p.Kept = 0, 0, quest.Summary, quest.Budget, true
 	return p
+}
+
+func prefillPicks(perHead bool) work.PrefillGPU {
+	a := pickedGPU().Attention
+	a.Phase, a.Split, a.PerHead = work.Prefill, 0, perHead
+	return work.PrefillGPU{Attention: a}
 }
 
 // vocabularies are the heads of models whose tiles and columns divide unlike Llama's: a kernel for each

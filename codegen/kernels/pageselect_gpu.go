@@ -39,7 +39,12 @@ func (s selectorGPU) item() {
 	}
 	few := closed.Lt(k.Int(int64(p.Budget)))
 	kernel.If(k, few, nil, func() []kernel.Vec {
-		kernel.When(k, split.Eq(k.Int(0)), func() { s.ifSelects(r, func() { s.all(r, closed) }) })
+		kernel.When(k, split.Eq(k.Int(0)), func() {
+			s.ifSelects(r, func() {
+				kernel.When(k, s.r.g.Warp().Eq(k.Int(0)).And(s.closes(r, closed)), func() { s.close(r, closed.Plus(-1)) })
+				s.all(r, closed)
+			})
+		})
 		return nil
 	}, func() []kernel.Vec {
 		s.ifSelects(r, func() {
@@ -49,6 +54,26 @@ func (s selectorGPU) item() {
 		return nil
 	})
 	g.Sync()
+}
+
+// closes says whether the row is the first after a page that it closed: no step of single
+// rows has made the summaries of that yet. A page opens with a selection, however seldom
+// these are.
+func (s selectorGPU) closes(r selected, closed kernel.I64) kernel.Bool {
+	return s.k.Int(0).Lt(closed).And(r.i.Modulo(int64(s.p.Page)).Eq(s.k.Int(0)))
+}
+
+// close makes the summaries of a page, by one warp.
+func (s selectorGPU) close(r selected, page kernel.I64) {
+	k, p, g := s.k, s.p, s.r.g
+	m := summariser{k, g, p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc}
+	at := m.at(physical(k, r.slot, page))
+	kernel.Each(k, k.Int(0), k.Int(int64(p.Page/p.Summary)), 1, func(number kernel.I64) {
+		kernel.Each(k, g.Lane().Times(2), k.Int(int64(s.pad)), 64, func(x kernel.I64) {
+			m.channels(at, r.h, number, x, k.Int(int64(p.Summary)))
+		})
+	})
+	g.SyncWarp()
 }
 
 // arrive makes the lists if this item is the last of its slot's kv head.
@@ -80,6 +105,7 @@ func (s selectorGPU) one(f func()) { kernel.When(s.k, s.r.g.Thread().Eq(s.k.Int(
 // all lists every page of a short slot.
 func (s selectorGPU) all(r selected, closed kernel.I64) {
 	k := s.k
+	s.r.g.Sync() // all threads have seen of which stretch the list was
 	s.listsGPU(r, func(list kernel.Ptr[kernel.I32], _ int64) {
 		kernel.Each(k, s.r.g.Thread(), closed.Plus(1), s.r.threads(), func(j kernel.I64) { kernel.StoreI32(list.At(j), j.I32()) })
 	})
@@ -112,6 +138,9 @@ func (s selectorGPU) score(r selected, gh, split, splits, closed kernel.I64) {
 		n := min(work.QueriesGPU, s.group-first)
 		q := s.parts(r, first, n, words)
 		kernel.Each(k, from.Add(g.Warp()), to, work.SelectWarps, func(page kernel.I64) {
+			if first == 0 {
+				kernel.When(k, page.Eq(closed.Plus(-1)).And(s.closes(r, closed)), func() { s.close(r, page) })
+			}
 			stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
 			each := int64(p.Page / p.Summary)
 			base := kernel.Arg[kernel.U8](k, "cache").At(physical(k, r.slot, page).Times(stride).Plus(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)).

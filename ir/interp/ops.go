@@ -72,6 +72,7 @@ var evals = map[ir.Op]func(*call) any{
 	ir.OpPageEstimate:   pageEstimate,
 	ir.OpPageTopK:       pageTopK,
 	ir.OpPageKeep:       pageKeep,
+	ir.OpSummarise:      summarised,
 	ir.OpAttentionPaged: attentionPaged,
 
 	ir.OpArgMax:    reduce(argmax),

@@ -115,6 +115,7 @@ var opCases = map[ir.Op][]opCase{
 	ir.OpPageEstimate:   nil,
 	ir.OpPageTopK:       nil,
 	ir.OpPageKeep:       nil,
+	ir.OpSummarise:      nil,
 	ir.OpAttentionPaged: nil,
 
 	ir.OpAppend:    nil,

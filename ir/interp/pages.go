@@ -120,6 +120,9 @@ func pageEstimate(c *call) any {
 	return y
 }
 
+// summarised: a version always has its summaries here.
+func summarised(c *call) any { return c.cache(0) }
+
 // picks is a value of type pick[N, H, K]: the pages of each row and head,
 // ascending, or nil for all.
 type picks struct {

@@ -113,9 +113,10 @@ func (p DecodeGPU) Temp(d Dims) int64 {
 }
 
 // PrefillGPU is Attention with Phase Prefill on a GPU: blocks of rows on tensor cores. A
-// block takes PrefillRows(p.Attention) rows of one slot, all queries of a kv head.
+// block takes Rows rows of one slot, all queries of a kv head. With Budget a slot's only new
+// row reads the pages of its lists, one after the other if query heads have their own.
 //
-// Operands: q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages,
+// Operands: q f32[N, Heads, Dim], cache, (Budget: slot_new, pick), row_slot, slot_start, slot_len, pages,
 // o f32[N, Heads, Dim]; N, S, P. slot_start rises with the slot.
 //
 // Items: (tile * KVHeads) + kv head. Slot s has the tiles from slot_start / rows + s on,
@@ -136,7 +137,6 @@ func (p PrefillGPU) Validate() error {
 	c := &check{family: "attention_prefill_gpu"}
 	c.gpuCache(p.Attention)
 	c.that(p.Phase == Prefill, "phase %q, expected prefill", p.Phase)
-	c.that(p.Budget == 0, "lists of pages, expected none in blocks of rows on a GPU")
 	c.that(!p.Chunked, "a window of a whole step's rows, expected each row's own on a GPU")
 	c.that(p.KVHeads == 0 || p.group() <= QueryTile, "%d queries of a kv head, expected at most %d", p.Heads, QueryTile)
 	if err := p.Attention.Validate(); err != nil {
@@ -147,7 +147,7 @@ func (p PrefillGPU) Validate() error {
 
 // Operands implements Params.
 func (p PrefillGPU) Operands() []Operand {
-	return join(read(Float, "q"), read(Cache, "cache"), rowmap(), one("o", Float, Write), dims("N", "S", "P"))
+	return join(read(Float, "q"), read(Cache, "cache"), p.pick(), rowmap(), one("o", Float, Write), dims("N", "S", "P"))
 }
 
 // Rows is the number of rows of a tile.
@@ -171,10 +171,10 @@ func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
 // Grid implements Gridded: queries, two tiles of keys and two of values. A warp takes 32
 // queries, so that what it reads of keys and values serves two products, or 16 where its
 // registers do not hold the results: heads of more than 128 dims, or of more than 96 under
-// a window or a softcap.
+// a window, a softcap or lists of pages.
 func (p PrefillGPU) Grid() Grid {
 	g := Grid{Warps: 4, PerBlock: 1, Whole: true, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
-	if pad := Padded(p.Dim); pad > 128 || pad > 96 && (p.Window > 0 || p.Softcap > 0) {
+	if pad := Padded(p.Dim); pad > 128 || pad > 96 && (p.Window > 0 || p.Softcap > 0 || p.Budget > 0) {
 		g.Warps = 8
 	}
 	return g

@@ -5,7 +5,9 @@ import "quire/ir/types/layout"
 // Summarise makes the summaries of pages' keys that a step's rows have touched, from the
 // keys as stored: on a GPU, where the blocks that append rows do not wait for each other,
 // it follows them as a launch of its own. A row does the work of its summary if it is the
-// summary's last token or its slot's last row; the others leave.
+// summary's last token or its slot's last row; a slot's first row makes those before it of
+// its page (of the page before, if it opens one), for steps of single rows have no such
+// launch; the others leave.
 //
 // Operands: cache, row_slot, slot_start, slot_len, pages; N, P. An item is a row.
 type Summarise struct {
@@ -48,8 +50,9 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * Padded(p.Dim)) }
 
 // PageSelectGPU is PageSelect on a GPU, where the grid depends on no length: a slot's kv
 // head has Splits items, which share its pages. The last of them to finish makes the lists.
+// A row that opens a page has the summaries of the page before made on the way.
 //
-// Operands: q f32[N, Heads, Dim], cache, slot_start, slot_new, slot_len, pages, scores
+// Operands: q f32[N, Heads, Dim], cache (Update), slot_start, slot_new, slot_len, pages, scores
 // (Temp), pick i32[N, Lists, Budget] or, with Every, kept; S, P.
 //
 // Items: (slot * KVHeads + kv head) * Splits + split.
@@ -80,6 +83,11 @@ func (p PageSelectGPU) Validate() error {
 // Operands implements Params.
 func (p PageSelectGPU) Operands() []Operand {
 	all := p.PageSelect.Operands()
+	for i := range all {
+		if all[i].Name == "cache" {
+			all[i].Mode = Update
+		}
+	}
 	return all[:len(all)-1] // C is known to the device alone
 }
 

@@ -67,6 +67,7 @@ var matchers = []struct {
 	{ir.OpMatMul, matchLinear},
 	{ir.OpHeadsMerge, matchMerged},
 	{ir.OpAppend, matchStore},
+	{ir.OpSummarise, matchSummarise},
 	{ir.OpAttention, matchAttention},
 	{ir.OpPageTopK, matchSelect},
 	{ir.OpAttentionPaged, matchPaged},

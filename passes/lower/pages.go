@@ -1,7 +1,6 @@
 package lower
 
 import (
-	"errors"
 	"fmt"
 
 	"quire/ir"
@@ -13,14 +12,9 @@ import (
 // fewer than DecodeSplit, for a budget is what two workers would share.
 const PickSplit = 256
 
-var errPagesGPU = errors.New("no kernel of a GPU picks pages, expected a CPU")
-
 // matchSelect takes an estimate and the best of its pages, perhaps kept.
 func matchSelect(b *body) (Found, error) {
 	top, keep := b.first(ir.OpPageTopK), b.first(ir.OpPageKeep)
-	if b.gpu() {
-		return Found{}, errPagesGPU
-	}
 	if err := b.only(ir.OpPageEstimate, ir.OpPageTopK, ir.OpPageKeep); err != nil {
 		return Found{}, err
 	}
@@ -50,15 +44,16 @@ func matchSelect(b *body) (Found, error) {
 	if vals[name], err = b.result(last); err != nil {
 		return Found{}, err
 	}
-	return Found{p, vals}, f32s(q)
+	k := Found{p, vals}
+	if b.gpu() {
+		k.Kernel = work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+	}
+	return k, f32s(q)
 }
 
 // matchPaged takes attention over picked pages.
 func matchPaged(b *body) (Found, error) {
 	att := b.first(ir.OpAttentionPaged)
-	if b.gpu() {
-		return Found{}, errPagesGPU
-	}
 	if err := b.only(ir.OpAttentionPaged); err != nil {
 		return Found{}, err
 	}
@@ -69,7 +64,11 @@ func matchPaged(b *body) (Found, error) {
 	if err := picked(b, att, &p, vals); err != nil {
 		return Found{}, err
 	}
-	return Found{p, vals}, f32s(vals["q"], vals["o"])
+	k := Found{p, vals}
+	if b.gpu() {
+		k.Kernel = attentionGPU(b.t, p)
+	}
+	return k, f32s(vals["q"], vals["o"])
 }
 
 // picked adds the picked pages to attention.

@@ -27,8 +27,7 @@ type Options struct {
 	// value keeps f32 exact on a CPU, and is what tensor cores take on a GPU.
 	Dot ir.Dot
 	// Duo splits the heads of each layer (passes/duo), Quest selects pages of long
-	// caches (passes/quest); nil is off. Both approximate. For a GPU nothing lowers picked
-	// pages yet: lower.select-kernels refuses them by name.
+	// caches (passes/quest); nil is off. Both approximate.
 	Duo   *duo.Options
 	Quest *quest.Options
 	// Target chooses specialisations and kernels; the zero Target is any CPU.
@@ -74,6 +73,7 @@ func Standard(o Options) passes.Pipeline {
 		fuse.HeadGroups(o.Target),                  // both attentions of a split layer, where their heads stand
 		fuse.Pages(o.Target),                       // a selection is one launch
 		fuse.Norms(o.Target),                       // last fusion: a norm joins the finished linear
+		lower.Summarise(o.Target),                  // clusters are final: it follows whatever appends
 		lower.CopySlices(o.Target),                 // what no cluster reads in place
 		lower.SelectKernels(o.Target),              // clusters are final; a body without a kernel is an error
 		plan.Buffers(),                             // lifetimes are final only now

@@ -194,9 +194,27 @@ func (s *subject) script(seed uint64) {
 	s.run(1, interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1})
 }
 
+// long is a script over several pages of 64: prompts, single rows over a page's border and
+// back into company, a prompt that goes on where single rows stopped.
+func (s *subject) long(seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 5))
+	tok := func(n int) []int32 { return s.tokens(rng, n) }
+	one := interp.Turn{Slot: 0, Tokens: tok(1), Logits: 1}
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(317), Logits: 1})
+	for range 5 {
+		s.run(1, one)
+	}
+	s.run(2, one, interp.Turn{Slot: 1, Tokens: tok(190), Logits: 2})
+	s.run(2, one, interp.Turn{Slot: 1, Tokens: tok(1), Logits: 1})
+	s.run(2, one, interp.Turn{Slot: 1, Tokens: tok(1), Logits: 1})
+	s.run(1, interp.Turn{Slot: 0, Tokens: tok(80), Logits: 2})
+	s.run(1, one)
+	s.run(2, one, interp.Turn{Slot: 1, Tokens: tok(1), Logits: 1})
+}
+
 // spec writes a model of two layers with the given lines besides.
 func spec(family string, lines ...string) string {
-	base := []string{"family: " + family, "layers: 2", "vocab: 83", "context: 256", "norm_eps: 1e-5"}
+	base := []string{"family: " + family, "layers: 2", "vocab: 83", "context: 512", "norm_eps: 1e-5"}
 	return strings.Join(append(base, lines...), "\n") + "\n"
 }
 

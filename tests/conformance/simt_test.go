@@ -11,9 +11,11 @@ import (
 	"quire/codegen/kernel"
 	"quire/codegen/kernels"
 	"quire/codegen/simt"
+	"quire/ir"
 	"quire/ir/target"
 	"quire/ir/types"
 	"quire/ir/work"
+	"quire/passes/quest"
 	"quire/runtime/device"
 	"quire/runtime/program"
 	"quire/runtime/weights"
@@ -35,6 +37,36 @@ func gpuVariants() []variant {
 		{"qwen3 head norms", spec("qwen3", small("kv: f16", "quantisation: f16")...), 0, f16, nil, nil},
 		{"mistral window", spec("mistral", small("kv: f16", "window: 9", "quantisation: f16")...), 0, f16, nil, nil},
 		{"gemma2 softcaps", spec("gemma2", small("kv: f16", "window: 8", "quantisation: f16")...), 0, f16, nil, nil},
+	}
+}
+
+// rewrittenGPU are models whose caches a GPU reads in part.
+func rewrittenGPU() []variant {
+	const f16, bf16 = 5e-3, 2e-2
+	small := func(more ...string) string {
+		return spec("llama", append([]string{"hidden: 64", "heads: 4", "kv_heads: 2", "head_dim: 32", "ffn: 128"}, more...)...)
+	}
+	pages := func(budget, page, dense, reselect int, per ir.Per) *quest.Options {
+		return &quest.Options{Budget: budget, Page: page, PhysicalPage: 64, DenseLayers: dense, Per: per, Reselect: reselect}
+	}
+	return []variant{
+		{"quest", small("kv: f16", "quantisation: f16"), 0, f16, nil, pages(128, 16, 0, 1, ir.PerGroup)},
+		{"quest kept heads", small("kv: bf16", "quantisation: bf16"), 0, bf16, nil, pages(192, 32, 1, 16, ir.PerHead)},
+	}
+}
+
+// TestSimulatedPages runs texts of several pages.
+func TestSimulatedPages(t *testing.T) {
+	for i, v := range rewrittenGPU() {
+		for _, name := range []string{"sm_80", "sm_90a"} {
+			tgt, err := target.Parse(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Run(fmt.Sprintf("%s/%s", v.name, name), func(t *testing.T) {
+				load(t, v, tgt, 1).long(uint64(i))
+			})
+		}
 	}
 }
 
