@@ -24,8 +24,10 @@ import (
 // The tests of GPU kernels run on a GPU too, from a test binary that needs no compiler:
 //
 //	go test -c -o kernels.test ./codegen/kernels
-//	./kernels.test -test.run 'GEMV|Norm' -bundle DIR              simulates, and fills DIR with PTX
-//	./kernels.test -test.run 'GEMV|Norm' -bundle DIR -device cuda   runs that PTX
+//	./kernels.test -bundle DIR                simulates, and fills DIR with PTX and TESTS, the names of tests for a GPU
+//	./kernels.test -bundle DIR -device cuda -test.run "$(paste -sd'|' DIR/TESTS)"   runs that PTX
+//
+// tests/gpucheck does both.
 var (
 	device = flag.String("device", "simt", "what runs GPU kernels: simt or cuda")
 	bundle = flag.String("bundle", "", "folder of compiled kernels, filled by simt and read by cuda")
@@ -78,10 +80,32 @@ func pack(t testing.TB, tgt target.Target, p work.Params, name string) {
 	}
 }
 
-// driver is as much of CUDA's driver interface as one launch needs.
+// driver is as much of CUDA's driver interface as one launch needs. Tests call it one at a time.
 type driver struct {
-	call func(name string, args ...uintptr) error
-	ctx  uintptr
+	call   func(name string, args ...uintptr) error
+	ctx    uintptr
+	loaded map[string]uintptr // functions, by PTX
+}
+
+// function loads a kernel once: the driver assembles its PTX.
+func (d *driver) function(ptx, kernel string, shared int) (uintptr, error) {
+	if f := d.loaded[ptx]; f != 0 {
+		return f, nil
+	}
+	text, name := append([]byte(ptx), 0), append([]byte(kernel), 0)
+	var module, function uintptr
+	if err := d.call("cuModuleLoadData", uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&text[0]))); err != nil {
+		return 0, err
+	}
+	if err := d.call("cuModuleGetFunction", uintptr(unsafe.Pointer(&function)), module, uintptr(unsafe.Pointer(&name[0]))); err != nil {
+		return 0, err
+	}
+	const maxDynamicShared = 8
+	if err := d.call("cuFuncSetAttribute", function, maxDynamicShared, uintptr(shared)); err != nil {
+		return 0, err
+	}
+	d.loaded[ptx] = function
+	return function, nil
 }
 
 var openDriver = sync.OnceValues(func() (*driver, error) {
@@ -90,7 +114,7 @@ var openDriver = sync.OnceValues(func() (*driver, error) {
 		return nil, err
 	}
 	symbols := map[string]uintptr{}
-	d := &driver{}
+	d := &driver{loaded: map[string]uintptr{}}
 	d.call = func(name string, args ...uintptr) error {
 		if symbols[name] == 0 {
 			p, err := purego.Dlsym(h, name)
@@ -125,18 +149,8 @@ func launchCUDA(t testing.TB, tgt target.Target, p work.Params, l simt.Launch) e
 	if err := d.call("cuCtxSetCurrent", d.ctx); err != nil {
 		return err
 	}
-	ptx := append([]byte(ptxOf(t, tgt, p, l.Kernel)), 0)
-	var module, function uintptr
-	if err := d.call("cuModuleLoadData", uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&ptx[0]))); err != nil {
-		return err
-	}
-	defer d.call("cuModuleUnload", module)
-	name := append([]byte(l.Kernel), 0)
-	if err := d.call("cuModuleGetFunction", uintptr(unsafe.Pointer(&function)), module, uintptr(unsafe.Pointer(&name[0]))); err != nil {
-		return err
-	}
-	const maxDynamicShared = 8
-	if err := d.call("cuFuncSetAttribute", function, maxDynamicShared, uintptr(l.Shared)); err != nil {
+	function, err := d.function(ptxOf(t, tgt, p, l.Kernel), l.Kernel, l.Shared)
+	if err != nil {
 		return err
 	}
 	words, copies, err := d.upload(l)

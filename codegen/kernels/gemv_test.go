@@ -181,12 +181,12 @@ func (c *fewRows) want(n int) (y, k, v []float64) {
 }
 
 // simulated runs the launch on simulated blocks and gives the operands afterwards.
-func (c *fewRows) simulate(t *testing.T, tgt target.Target, multiprocessors int) map[string][]byte {
+func (c *fewRows) simulate(t *testing.T, tgt target.Target, few int) map[string][]byte {
 	t.Helper()
 	d := work.Dims{N: int64(c.n), S: 1, P: 4}
 	items := c.p.Items(d)
 	g := work.GridOf(c.p)
-	l := simt.Launch{Kernel: "k", Warps: g.Warps, Blocks: int(g.Blocks(items, multiprocessors)), Shared: int(g.Shared), Overlaps: tgt.SM >= "sm_90"}
+	l := simt.Launch{Kernel: "k", Warps: g.Warps, Blocks: int(g.Blocks(items, multiprocessors(few))), Shared: int(g.Shared), Overlaps: tgt.SM >= "sm_90"}
 	for _, o := range c.p.Operands() {
 		if v, ok := d.Value(o.Name); ok && o.Kind == work.Dim {
 			l.Args = append(l.Args, simt.Arg{Value: uint64(v)})
@@ -224,7 +224,7 @@ func near(t *testing.T, what string, got func(i int) float64, want []float64, bo
 	}
 }
 
-func (c *fewRows) check(t *testing.T, tgt target.Target, multiprocessors int, bound float64) {
+func (c *fewRows) check(t *testing.T, tgt target.Target, few int, bound float64) {
 	t.Helper()
 	h := c.l.QKV
 	outputs := c.l.R()
@@ -239,7 +239,7 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, multiprocessors int, bo
 		c.bytes["slot_start"], c.bytes["slot_len"], c.bytes["pages"] = bytesOf([]int32{0}), bytesOf([]int32{61}), bytesOf([]int32{2, 0, 3, 1})
 	}
 	c.bytes[name] = make([]byte, 4*c.n*outputs)
-	c.simulate(t, tgt, multiprocessors)
+	c.simulate(t, tgt, few)
 	for n := range c.n {
 		y, k, v := c.want(n)
 		what := fmt.Sprintf("%s %s row %d", tgt, c.p.Key(), n)

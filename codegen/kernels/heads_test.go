@@ -44,3 +44,39 @@ func TestHeads(t *testing.T) {
 		close32(t, tgt.Name+": merged", y, want, 0)
 	}
 }
+
+// Gather and slice copy what they are told to, of rows of any length, and nothing else.
+func TestCopies(t *testing.T) {
+	const n, m = 6, 4
+	for _, tgt := range everywhere(t) {
+		for _, dim := range []int{1, 7, 64, 1030} {
+			gather := work.Gather{Dim: dim}
+			slices := []work.Slice{{Dim: dim, Count: dim}, {Dim: dim, First: dim / 3, Count: (dim + 1) / 2}, {Dim: dim, First: dim - 1, Count: 1}}
+			l := open(t, tgt, gather, slices[0], slices[1], slices[2])
+			x := random(t, n*dim, 1)
+			out := alloc[int32](t, m)
+			copy(out, []int32{5, 0, 0, 3})
+			y := poison(alloc[float32](t, m*dim))
+			l.bind(t, 0, gather, work.Dims{N: n, M: m}, map[string]uintptr{"x": addr(x), "out": addr(out), "y": addr(y)}).run(3)
+			for i := range m {
+				same(t, tgt.Name+" "+gather.Key(), y[i*dim:][:dim], x[int(out[i])*dim:][:dim])
+			}
+			for i, p := range slices {
+				y := poison(alloc[float32](t, n*p.Count))
+				l.bind(t, 1+i, p, work.Dims{N: n}, map[string]uintptr{"x": addr(x), "y": addr(y)}).run(4)
+				for r := range n {
+					same(t, tgt.Name+" "+p.Key(), y[r*p.Count:][:p.Count], x[r*dim+p.First:][:p.Count])
+				}
+			}
+		}
+	}
+}
+
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i, w := range want {
+		if got[i] != w {
+			t.Fatalf("%s: element %d is %v, want %v", what, i, got[i], w)
+		}
+	}
+}
