@@ -15,7 +15,7 @@ TEST   := $(GO) run ./tests/report $(GO) test -p 2 -vet=off
 FUZZTIME ?= 30s
 SEEDS    ?= 20
 
-.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep
+.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep rewrites passkeys
 
 build:
 	@$(BUILD) -o bin/quire ./tools/quire
@@ -32,9 +32,9 @@ test: llvm data format vet arch unit golden conformance kernels models script ra
 llvm:
 	@sh tests/fetch/debian.sh
 
-# What tests read besides this repository. Without it they say so and skip, unless QUIRE_REQUIRE_DATA is set.
+# What tests and measurements read besides this repository. Without it they say so and skip, unless QUIRE_REQUIRE_DATA is set.
 data:
-	@for f in smollm2 vocabs ptxas; do \
+	@for f in smollm2 texts vocabs ptxas; do \
 		sh tests/fetch/$$f.sh >/dev/null || [ -z "$$QUIRE_REQUIRE_DATA" ] || exit 1; \
 	done
 
@@ -82,3 +82,10 @@ fuzz:
 
 sweep:
 	@$(TEST) -timeout 0 ./tests/conformance/... -seeds $(SEEDS)
+
+# Tables of quality on the default model, 20 and 10 minutes; either goes on where it was stopped. FLAGS: go run ./tests/bench/quality rewrites -h
+rewrites: llvm data
+	@$(GO) run ./tests/bench/quality rewrites $(FLAGS)
+
+passkeys: llvm data
+	@$(GO) run ./tests/bench/quality passkeys -tokens 4096 $(FLAGS)

@@ -29,6 +29,7 @@ type Options struct {
 	Emit      func(name, text string) error
 	From      string // a dump of --dump-ir: the pipeline goes on after the pass that it names
 	PlanOnly  bool   // no machine code
+	taps      bool   // queries and keys are results
 	// Progress, if set, is told how far a stage is, from several goroutines: "compile" in passes, "pack" in bytes.
 	Progress func(stage string, done, total int64)
 }
@@ -115,7 +116,7 @@ func (o Options) Passes(f spec.Options) (passes.Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(f.Quest)}), nil
+	return pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(f.Quest), HeadTaps: o.taps}), nil
 }
 
 // pipeline runs the passes on the model's module, or the rest of them on a dump.

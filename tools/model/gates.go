@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"sync"
 
-	"quire/frontends"
-	"quire/ir"
 	"quire/ir/interp"
 	"quire/passes/duo"
-	"quire/passes/pipeline"
-	"quire/runtime/cpu"
 	"quire/runtime/device"
 )
 
@@ -40,17 +36,20 @@ func MeasureGates(ctx context.Context, ref Ref, o Options, g GateOptions, ids []
 	if g.Window > m.Config.MaxContext {
 		return nil, fmt.Errorf("%s: windows of %d tokens, expected at most the context's %d", m.Path, g.Window, m.Config.MaxContext)
 	}
-	dev, layers, err := tapped(ctx, m, o, g)
+	m.Options.Duo, m.Options.Quest = nil, nil // what is measured reads everything
+	w, err := o.watched(ctx, m, g.Window, g.Threads)
 	if err != nil {
 		return nil, err
 	}
-	defer dev.Close()
+	defer w.Close()
+	layers := w.Layers
 	sums := make([][]float64, len(layers))
 	total := int64((len(ids) + g.Window - 1) / g.Window)
 	for done, rest := int64(0), ids; len(rest) > 0; done++ {
 		part := rest[:min(g.Window, len(rest))]
 		rest = rest[len(part):]
-		out, err := dev.Step(sequence(part, m.Module.Tables))
+		w.Reset()
+		out, err := w.Feed(part, device.Taps)
 		if err != nil {
 			return nil, err
 		}
@@ -66,63 +65,15 @@ func MeasureGates(ctx context.Context, ref Ref, o Options, g GateOptions, ids []
 		for h := range sums[i] {
 			sums[i][h] /= float64(len(ids))
 		}
-		if gates[i], err = duo.Measured(sums[i], l.heads); err != nil {
+		if gates[i], err = duo.Measured(sums[i], l.Heads); err != nil {
 			return nil, err
 		}
 	}
 	return gates, nil
 }
 
-// attends is how one layer attends.
-type attends struct {
-	cache      string
-	heads, dim int // of keys
-	attrs      ir.AttentionAttrs
-}
-
-// tapped is the model compiled to show its queries and keys, and its layers.
-func tapped(ctx context.Context, m *frontends.Model, o Options, g GateOptions) (*cpu.Model, []attends, error) {
-	var layers []attends
-	for _, v := range m.Module.Func("step").Body {
-		if v.Op == ir.OpAttention {
-			c := m.Module.Cache(v.Args[1].Type.Cache)
-			layers = append(layers, attends{c.Name, c.Heads, c.Dim, v.Attrs.(ir.AttentionAttrs)})
-		}
-	}
-	if _, err := pipeline.Standard(pipeline.Options{Target: o.Target, HeadTaps: true}).Run(m.Module); err != nil {
-		return nil, nil, err
-	}
-	p, err := o.build(ctx, m, m.Module)
-	if err != nil {
-		return nil, nil, err
-	}
-	pages := make([]int, len(p.Tables))
-	for i, t := range p.Tables {
-		pages[i] = (g.Window + t.Page - 1) / t.Page
-	}
-	dev, err := cpu.Load(ctx, p, cpu.Options{Threads: g.Threads, Pages: pages})
-	return dev, layers, err
-}
-
-// sequence is a step of one fresh sequence.
-func sequence(ids []int32, tables []*ir.Table) *device.Batch {
-	n := len(ids)
-	b := &device.Batch{Tok: ids, RowSlot: make([]int32, n), SlotStart: []int32{0}, SlotNew: []int32{int32(n)}, SlotLen: []int32{0}, Want: device.Taps}
-	for i := range int32(n) {
-		b.Pos = append(b.Pos, i)
-	}
-	for _, t := range tables {
-		p := device.Pages{Width: (n + t.Page - 1) / t.Page}
-		for i := range int32(p.Width) {
-			p.Entries = append(p.Entries, i)
-		}
-		b.Pages = append(b.Pages, p)
-	}
-	return b
-}
-
 // addMass adds what a sequence's heads give outside, layer by layer, several at once.
-func addMass(ctx context.Context, layers []attends, sums [][]float64, taps map[string][]float32, n int, g GateOptions) error {
+func addMass(ctx context.Context, layers []Attention, sums [][]float64, taps map[string][]float32, n int, g GateOptions) error {
 	errs := make([]error, len(layers))
 	var wg sync.WaitGroup
 	turn := make(chan struct{}, max(1, g.Threads))
@@ -133,12 +84,12 @@ func addMass(ctx context.Context, layers []attends, sums [][]float64, taps map[s
 		}
 		wg.Go(func() {
 			defer func() { <-turn }()
-			q, k := taps["q."+l.cache], taps["k."+l.cache]
+			q, k := taps["q."+l.Cache], taps["k."+l.Cache]
 			if len(q) == 0 || len(k) == 0 {
 				errs[i] = fmt.Errorf("layer %d: the compiled model shows no queries and keys", i)
 				return
 			}
-			mass, err := interp.MassOutside(interp.Floats(q, n, len(q)/n/l.dim, l.dim), interp.Floats(k, n, l.heads, l.dim), l.attrs, g.Sink, g.Recent)
+			mass, err := interp.MassOutside(interp.Floats(q, n, len(q)/n/l.Dim, l.Dim), interp.Floats(k, n, l.Heads, l.Dim), l.Attrs, g.Sink, g.Recent)
 			if err != nil {
 				errs[i] = fmt.Errorf("layer %d: %w", i, err)
 				return
