@@ -98,8 +98,8 @@ func TestOptions(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if m := load(t, dir, Options{Options: spec.Options{KV: "int8", Quest: &spec.Quest{}}}); !slices.Equal(m.Options.Names(), []string{"kv=int8"}) {
-		t.Errorf("options that need passes: %v", m.Options.Names())
+	if m := load(t, dir, Options{Options: spec.Options{KV: "int8"}}); m.Options.KV != "int8" || !strings.Contains(ir.Print(m.Module), "kv<f32>") {
+		t.Errorf("kv %q: expected a pass to make it of caches of floats", m.Options.KV)
 	}
 	_, err := Load(dir, Options{Context: 257})
 	if err == nil || !strings.Contains(err.Error(), "257 tokens, expected 1 to the model's 256") {

@@ -33,7 +33,7 @@ type Model struct {
 	Bindings decoder.Bindings // every weight of Module, by its name in IR
 
 	// Options are those of Load and of the spec together. AWQ and KV f32, f16 and bf16 are in Module already; the others
-	// (Options.Names lists them) need passes.
+	// are passes.
 	Options spec.Options
 	Seed    int64    // of random weights
 	Notes   []string // what Load chose where the options leave it open, a sentence each

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"quire/ir/types"
+	"quire/ir/work"
 )
 
 // VerifyError is one broken invariant.
@@ -157,6 +158,9 @@ func (c *verifier) declarations() {
 		}
 		if k.Heads <= 0 || k.Dim <= 0 {
 			c.declErr(k.Pos, "cache @"+k.Name, "[%d, %d], expected positive extents", k.Heads, k.Dim)
+		}
+		if !k.Pick && !k.Elem.DType.IsFloat() && !work.Quantises(k.Elem.String()) {
+			c.declErr(k.Pos, "cache @"+k.Name, "elements %s, expected floats, q8 or q4", k.Elem)
 		}
 	}
 	for _, w := range c.m.Weights {

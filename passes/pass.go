@@ -16,15 +16,16 @@ type Prop = string
 
 // The properties, in the order in which the pipeline establishes them.
 const (
-	Canonical      Prop = "canonical"       // one spelling, nothing dead
-	DequantFused   Prop = "dequant-fused"   // no matmul of a dequant
-	SiblingsMerged Prop = "siblings-merged" // one matmul for linears of one input
-	HeadsSplit     Prop = "heads-split"     // retrieval and streaming heads have caches of their own
-	PagesSelected  Prop = "pages-selected"  // attention reads the pages that were picked
-	Specialised    Prop = "specialised"     // @step has Kernel-level versions; nothing approximates from here on
-	Fused          Prop = "fused"           // launches are clustered
-	Selected       Prop = "selected"        // every part has a kernel
-	Planned        Prop = "planned"         // every buffer has a slot
+	Canonical       Prop = "canonical"        // one spelling, nothing dead
+	DequantFused    Prop = "dequant-fused"    // no matmul of a dequant
+	SiblingsMerged  Prop = "siblings-merged"  // one matmul for linears of one input
+	HeadsSplit      Prop = "heads-split"      // retrieval and streaming heads have caches of their own
+	PagesSelected   Prop = "pages-selected"   // attention reads the pages that were picked
+	CachesQuantised Prop = "caches-quantised" // keys and values are kept as codes
+	Specialised     Prop = "specialised"      // @step has Kernel-level versions; nothing approximates from here on
+	Fused           Prop = "fused"            // launches are clustered
+	Selected        Prop = "selected"         // every part has a kernel
+	Planned         Prop = "planned"          // every buffer has a slot
 )
 
 // Numerics says how a pass changes results.

@@ -5,6 +5,7 @@ import (
 
 	"quire/codegen/kernel"
 	"quire/ir/target"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -19,10 +20,10 @@ import (
 type attn struct {
 	k     *kernel.Kernel
 	p     work.Attention
-	group int // queries that share a key
-	pad   int // elements of a head in the cache and in scratch: whole vectors
-	span  int // tokens taken at once
-	size  int64
+	group int        // queries that share a key
+	pad   int        // elements of a head in the cache and in scratch: whole vectors
+	span  int        // tokens taken at once
+	bits  int        // of a code, in a quantised cache; else 0
 	nth   kernel.I64 // the item
 	among *among     // nil: q and o hold the heads of p alone
 }
@@ -38,31 +39,36 @@ type among struct {
 const lowest = -1e30
 
 func newAttn(k *kernel.Kernel, p work.Attention) attn {
-	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim), size: 4, nth: k.Item()}
-	if p.CacheEnc != layout.F32 {
-		a.size = 2
-	}
+	a := attn{k: k, p: p, group: p.Heads / p.KVHeads, pad: p.Pad(), bits: kvpage.Bits(p.CacheEnc), nth: k.Item()}
 	for a.span = 64; p.Page%a.span != 0; {
 		a.span -= layout.Lanes
 	}
 	return a
 }
 
-// spanAt is where the keys and values of a span of one kv head lie.
-type spanAt struct{ keys, values kernel.Ptr[kernel.U8] }
+// spanAt is where the keys and values of a span of one kv head lie, and of quantised ones
+// the scale and the zero of keys, then of values.
+type spanAt struct {
+	keys, values kernel.Ptr[kernel.U8]
+	scales       [2][2]kernel.Ptr[kernel.F16]
+}
 
 func (a attn) at(slot, h, span kernel.I64) spanAt {
-	p, token := a.p, span.Times(int64(a.span))
+	p, token := a.p.At(kvpage.CPU), span.Times(int64(a.span))
 	cache, _ := cacheNames(a.second())
-	page := physicalOf(a.k, a.second(), slot, token.Over(int64(p.Page)))
-	in := token.Modulo(int64(p.Page))
-	stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
-	half := work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc) / 2
-	head := kernel.Arg[kernel.U8](a.k, cache).At(page.Times(stride).Add(h.Times(int64(a.pad*p.Page) * a.size)))
-	return spanAt{
-		keys:   head.At(in.Times(a.size)),
-		values: head.At(in.Times(int64(a.pad) * a.size)).Plus(half),
+	page := kernel.Arg[kernel.U8](a.k, cache).At(physicalOf(a.k, a.second(), slot, token.Over(int64(p.Tokens))).Times(p.Stride()))
+	in := token.Modulo(int64(p.Tokens))
+	head := page.At(h.Times(p.VectorBytes() * int64(p.Tokens)))
+	s := spanAt{
+		keys:   head.At(in.Times(encSize(p.Enc))),
+		values: head.At(in.Times(p.VectorBytes())).Plus(p.ValuesAt()),
 	}
+	if a.bits > 0 {
+		for half := range s.scales {
+			s.scales[half] = scalesOf(p, page, kvpage.Half(half), in, h)
+		}
+	}
+	return s
 }
 
 func (a attn) second() bool { return a.among != nil && a.among.second }
@@ -179,10 +185,12 @@ func expDown(x kernel.Vec, k *kernel.Kernel) kernel.Vec {
 }
 
 // product is a tile of C = C0 + A * B: rows of A are broadcast, rows of B are vectors in
-// the cache's encoding.
+// the cache's encoding, ldb elements from one to the next. Of a quantised cache they are
+// codes; rows of keys are channels, of values tokens.
 type product struct {
 	k    *kernel.Kernel
 	enc  layout.Enc
+	half kvpage.Half
 	a    kernel.Ptr[kernel.F32]
 	lda  int
 	b    kernel.Ptr[kernel.U8]
@@ -195,6 +203,28 @@ type product struct {
 
 const unroll = 4
 
+// row is where row i of B begins, an even one of nibbles of keys.
+func (p product) row(i kernel.I64) kernel.Ptr[kernel.U8] {
+	if kvpage.Bits(p.enc) == 4 { // two rows of keys share bytes, two columns of values
+		return p.b.At(i.Times(int64(p.ldb)).Shr(1))
+	}
+	return p.b.At(i.Times(int64(p.ldb) * encSize(p.enc)))
+}
+
+// load is vector v of row u from the one at b on.
+func (p product) load(b kernel.Ptr[kernel.U8], u int64, v int) kernel.Vec {
+	ldb := int64(p.ldb)
+	switch bits := kvpage.Bits(p.enc); {
+	case bits == 4 && p.half == kvpage.Key:
+		return loadCodes(p.k, bits, u%2 == 0, b.Plus(u/2*ldb+int64(layout.Lanes*v)))
+	case bits == 4:
+		return loadCodes(p.k, bits, v%2 == 0, b.Plus(u*ldb/2+int64(layout.Lanes*(v/2))))
+	case bits == 8:
+		return loadCodes(p.k, bits, false, b.Plus(u*ldb+int64(layout.Lanes*v)))
+	}
+	return loadEnc(p.enc, b.Plus((u*ldb+int64(layout.Lanes*v))*encSize(p.enc)))
+}
+
 // run adds depth products to c: rows x vecs accumulators, row by row.
 func (p product) run(depth kernel.I64, whole bool, c []kernel.Vec) []kernel.Vec {
 	k := p.k
@@ -203,14 +233,14 @@ func (p product) run(depth kernel.I64, whole bool, c []kernel.Vec) []kernel.Vec 
 		if p.each != nil {
 			p.each(i, n)
 		}
-		a, b := p.a.At(i), p.b.At(i.Times(int64(p.ldb)*encSize(p.enc)))
+		a, b := p.a.At(i), p.row(i)
 		for u := range n {
 			xs := make([]kernel.Vec, p.rows)
 			for r := range xs {
 				xs[r] = kernel.LoadF32(a.Plus(int64(r*p.lda) + u)).Splat()
 			}
 			for v := range p.vecs {
-				y := loadEnc(p.enc, b.Plus((u*int64(p.ldb)+int64(layout.Lanes*v))*encSize(p.enc)))
+				y := p.load(b, u, v)
 				for r, x := range xs {
 					c[r*p.vecs+v] = y.FMA(x, c[r*p.vecs+v])
 				}
@@ -239,9 +269,13 @@ func (a attn) columns(all, vecs int, end kernel.I64, f func(at kernel.I64)) {
 	kernel.Each(a.k, a.k.Int(0), end, int64(vecs*layout.Lanes), f)
 }
 
+// encSize is the bytes of an element; of codes, those of tokens that are neighbours.
 func encSize(e layout.Enc) int64 {
-	if e == layout.F32 {
+	switch {
+	case e == layout.F32:
 		return 4
+	case kvpage.Bits(e) > 0:
+		return 1
 	}
 	return 2
 }
@@ -258,11 +292,14 @@ func loadEnc(e layout.Enc, p kernel.Ptr[kernel.U8]) kernel.Vec {
 
 // tiling picks the tile of a product, rows x vecs accumulators that stay in registers
 // beside a row of B and a broadcast: rows among the candidates, vecs a divisor of all.
-func tiling(t target.Target, rows []int, all int) (r, v int) {
+func tiling(t target.Target, rows []int, all int) (r, v int) { return tilingBy(t, rows, all, 1) }
+
+// tilingBy is tiling with vecs a multiple of step.
+func tilingBy(t target.Target, rows []int, all, step int) (r, v int) {
 	per := 64 / t.VectorBytes // machine registers of a Vec
 	best := -1.0
 	for _, tr := range rows {
-		for tv := 1; tv <= all; tv++ {
+		for tv := step; tv <= all; tv += step {
 			if all%tv != 0 || (tr+1)*tv*per+1 > t.Registers {
 				continue
 			}

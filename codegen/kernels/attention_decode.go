@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -10,7 +11,12 @@ import (
 // value is loaded, and widened, once for all queries of the group. 4 dim tokens bytes
 // move from a float16 cache, 4 dim tokens group operations are done: memory bound.
 //
-//	scratch  scores [group][span], queries * Scale [group][dim], alpha [group]
+// Of quantised keys and values the codes are multiplied, and a product's scale and zero are
+// those of a token: a score is scale * (q . codes) + zero * (sum of q), and weights take the
+// scales of values before they meet their codes.
+//
+//	scratch  scores [group][span], queries * Scale [group][dim], alpha [group], and of a
+//	         quantised cache the sums of queries [group], of weighted zeros [group]
 //	part     of the item: [group] of (max, sum, 14 unused, values [dim])
 func attentionDecode(p work.Attention) kernel.Body {
 	return kernel.Body{
@@ -54,6 +60,12 @@ func (d decoder) queries() kernel.Ptr[kernel.F32] {
 func (d decoder) alpha() kernel.Ptr[kernel.F32] {
 	return d.queries().Byte(d.k.Int(up64(int64(4 * d.group * d.pad))))
 }
+
+// querySum and zeroSum are what zeros are multiplied by, and what they come to.
+func (d decoder) querySum(g kernel.I64) kernel.Ptr[kernel.F32] {
+	return d.alpha().Plus(int64(d.group)).At(g)
+}
+func (d decoder) zeroSum() kernel.Ptr[kernel.F32] { return d.alpha().Plus(int64(2 * d.group)) }
 
 func (d decoder) item() {
 	k, p := d.k, d.p
@@ -113,38 +125,64 @@ func (d decoder) start(n, h kernel.I64, part kernel.Ptr[kernel.F32]) {
 		at := part.At(g.Times(int64(d.stride())))
 		kernel.StoreF32(at, k.Float(lowest))
 		kernel.StoreF32(at.Plus(1), k.Float(0))
-		kernel.Row(k, d.p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
-			kernel.StoreVec(d.queries().At(g.Times(int64(d.pad)).Add(l.I)), l.Load(q.At(g.Times(dim))).Scale(d.p.Scale))
+		sum := kernel.Row(k, d.p.Dim, k.Zeros(1), func(l kernel.Lanes, c []kernel.Vec) []kernel.Vec {
+			x := l.Load(q.At(g.Times(dim))).Scale(d.p.Scale)
+			kernel.StoreVec(d.queries().At(g.Times(int64(d.pad)).Add(l.I)), x)
 			kernel.StoreVec(at.Plus(partHead).At(l.I), k.Vec(0))
-			return nil
+			return []kernel.Vec{c[0].Add(x)}
 		})
+		if d.bits > 0 {
+			for i := work.Padded(d.p.Dim); i < d.pad; i += layout.Lanes { // a vector of nothing
+				kernel.StoreVec(d.queries().At(g.Times(int64(d.pad))).Plus(int64(i)), k.Vec(0))
+				kernel.StoreVec(at.Plus(partHead).Plus(int64(i)), k.Vec(0))
+			}
+			kernel.StoreF32(d.querySum(g), sum[0].ReduceAdd())
+		}
 	})
 }
 
 // add takes the span that starts at a token. While it reads it asks for what comes next.
 func (d decoder) add(b, next spanAt, token, i kernel.I64, part kernel.Ptr[kernel.F32]) {
 	k, p := d.k, d.p
-	d.eachTile(d.span/layout.Lanes, func(t tile) {
-		m := product{k: k, enc: p.CacheEnc, a: d.queries().Plus(int64(t.g * d.pad)), lda: d.pad,
-			b: b.keys.At(t.at.Times(d.size)), ldb: p.Page, rows: t.rows, vecs: t.vecs, each: d.ahead(b, next, 0, t, d.span)}
-		for j, c := range m.run(k.Int(int64(p.Dim)), p.Dim%unroll == 0, k.Zeros(t.rows*t.vecs)) {
+	depth := p.Dim
+	if d.bits > 0 {
+		depth = d.pad // codes of nothing, times zeros
+	}
+	d.eachTile(d.span/layout.Lanes, 1, func(t tile) {
+		m := product{k: k, enc: p.CacheEnc, half: kvpage.Key, a: d.queries().Plus(int64(t.g * d.pad)), lda: d.pad,
+			b: b.keys.At(t.at.Times(encSize(p.CacheEnc))), ldb: p.Page, rows: t.rows, vecs: t.vecs, each: d.ahead(b, next, 0, t, d.span)}
+		for j, c := range m.run(k.Int(int64(depth)), depth%unroll == 0, k.Zeros(t.rows*t.vecs)) {
 			kernel.StoreVec(t.element(d.scores(), j, d.span), c)
 		}
 	})
 	kernel.Each(k, k.Int(0), k.Int(int64(d.group)), 1, func(g kernel.I64) {
 		at := part.At(g.Times(int64(d.stride())))
 		st := state{at, at.Plus(1), d.alpha().At(g)}
-		d.peak(d.scores().At(g.Times(int64(d.span))), token, i, i, st)
-		d.weigh(d.scores().At(g.Times(int64(d.span))), st)
+		scores := d.scores().At(g.Times(int64(d.span)))
+		if d.bits > 0 {
+			d.meanScores(scores, b, kernel.LoadF32(d.querySum(g)))
+		}
+		d.peak(scores, token, i, i, st)
+		d.weigh(scores, st)
+		if d.bits > 0 {
+			kernel.StoreF32(d.zeroSum().At(g), d.meanWeights(scores, b))
+		}
 	})
 	count := i.Plus(1).Sub(token).Min(k.Int(int64(d.span)))
-	d.eachTile(d.pad/layout.Lanes, func(t tile) {
-		m := product{k: k, enc: p.CacheEnc, a: d.scores().Plus(int64(t.g * d.span)), lda: d.span,
-			b: b.values.At(t.at.Times(d.size)), ldb: d.pad, rows: t.rows, vecs: t.vecs, each: d.ahead(b, next, 1, t, d.pad)}
+	step, columns := 1, func(at kernel.I64) kernel.I64 { return at.Times(encSize(p.CacheEnc)) }
+	if d.bits == 4 { // two vectors share bytes
+		step, columns = 2, func(at kernel.I64) kernel.I64 { return at.Shr(1) }
+	}
+	d.eachTile(d.pad/layout.Lanes, step, func(t tile) {
+		m := product{k: k, enc: p.CacheEnc, half: kvpage.Value, a: d.scores().Plus(int64(t.g * d.span)), lda: d.span,
+			b: b.values.At(columns(t.at)), ldb: d.pad, rows: t.rows, vecs: t.vecs, each: d.ahead(b, next, 1, t, d.pad)}
 		c := make([]kernel.Vec, t.rows*t.vecs)
 		for j := range c {
 			alpha := kernel.LoadF32(d.alpha().Plus(int64(t.g + j/t.vecs))).Splat()
 			c[j] = kernel.LoadVec(t.element(part.Plus(partHead), j, d.stride())).Mul(alpha)
+			if d.bits > 0 {
+				c[j] = c[j].Add(kernel.LoadF32(d.zeroSum().Plus(int64(t.g + j/t.vecs))).Splat())
+			}
 		}
 		for j, c := range m.run(count, false, c) {
 			kernel.StoreVec(t.element(part.Plus(partHead), j, d.stride()), c)
@@ -163,13 +201,13 @@ func (t tile) element(p kernel.Ptr[kernel.F32], j, stride int) kernel.Ptr[kernel
 	return p.Plus(int64((t.g+j/t.vecs)*stride + layout.Lanes*(j%t.vecs))).At(t.at)
 }
 
-// eachTile covers all queries of the group times all vectors.
-func (d decoder) eachTile(all int, f func(t tile)) {
+// eachTile covers all queries of the group times all vectors, taken by a multiple of step.
+func (d decoder) eachTile(all, step int, f func(t tile)) {
 	var sizes []int
 	for n := 1; n <= d.group; n++ {
 		sizes = append(sizes, (d.group+n-1)/n)
 	}
-	rows, vecs := tiling(d.k.Target(), sizes, all)
+	rows, vecs := tilingBy(d.k.Target(), sizes, all, step)
 	for g := 0; g < d.group; g += rows {
 		d.columns(all, vecs, d.k.Int(int64(all*layout.Lanes)), func(at kernel.I64) {
 			f(tile{g: g, rows: min(rows, d.group-g), vecs: vecs, at: at})
@@ -185,7 +223,9 @@ func (d decoder) eachTile(all int, f func(t tile)) {
 // for all of the next.
 func (d decoder) ahead(b, next spanAt, half int, t tile, width int) func(i kernel.I64, turns int64) {
 	const page = 4096
-	size := int64(d.span*d.pad) * d.size
+	p := d.p.At(kvpage.CPU)
+	vector := p.VectorBytes()
+	size := int64(d.span) * vector
 	pages := max(1, size/page)
 	var from []kernel.Ptr[kernel.U8]
 	start := int64(0)
@@ -199,7 +239,10 @@ func (d decoder) ahead(b, next spanAt, half int, t tile, width int) func(i kerne
 	default:
 		from = []kernel.Ptr[kernel.U8]{next.keys}
 	}
-	row, streams := int64(width)*d.size, pages*int64(len(from))
+	row, streams := int64(width)*vector/int64(d.pad), pages*int64(len(from))
+	if row == 0 {
+		return nil
+	}
 	return func(i kernel.I64, turns int64) {
 		kernel.When(d.k, t.at.Eq(d.k.Int(0)), func() {
 			at := i.Times(row).Over(streams).Plus(start)

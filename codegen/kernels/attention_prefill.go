@@ -135,7 +135,7 @@ func (f prefiller) span32(at spanAt) (spanAt, int) {
 		return at, f.p.Page
 	}
 	f.widen(at)
-	return spanAt{kernel.As[kernel.U8](f.keys()), kernel.As[kernel.U8](f.values())}, f.span
+	return spanAt{keys: kernel.As[kernel.U8](f.keys()), values: kernel.As[kernel.U8](f.values())}, f.span
 }
 
 // all reads the spans that the rows of a part see.
@@ -181,15 +181,20 @@ func (f prefiller) start(b part) {
 // widen copies a span to float32.
 func (f prefiller) widen(at spanAt) {
 	k, p := f.k, f.p
+	if f.bits > 0 {
+		f.widenCodes(at)
+		return
+	}
+	size := encSize(p.CacheEnc)
 	kernel.Each(k, k.Int(0), k.Int(int64(p.Dim)), 1, func(d kernel.I64) {
 		for v := 0; v < f.span; v += layout.Lanes {
-			x := loadEnc(p.CacheEnc, at.keys.At(d.Times(int64(p.Page)).Plus(int64(v)).Times(f.size)))
+			x := loadEnc(p.CacheEnc, at.keys.At(d.Times(int64(p.Page)).Plus(int64(v)).Times(size)))
 			kernel.StoreVec(f.keys().At(d.Times(int64(f.span))).Plus(int64(v)), x)
 		}
 	})
 	kernel.Each(k, k.Int(0), k.Int(int64(f.pad*f.span)), 4*layout.Lanes, func(i kernel.I64) {
 		for v := int64(0); v < 4*layout.Lanes; v += layout.Lanes {
-			kernel.StoreVec(f.values().At(i).Plus(v), loadEnc(p.CacheEnc, at.values.At(i.Plus(v).Times(f.size))))
+			kernel.StoreVec(f.values().At(i).Plus(v), loadEnc(p.CacheEnc, at.values.At(i.Plus(v).Times(size))))
 		}
 	})
 }

@@ -75,20 +75,8 @@ func (e epilogue) cache() appendTo {
 
 // stores gives the cache of kv head h, and h's place among the heads in it.
 func (e epilogue) stores(h kernel.I64, f func(a appendTo, h kernel.I64)) {
-	k, q, first := e.k, e.p.QKV, e.cache()
-	if q.Stream == 0 {
-		f(first, h)
-		return
-	}
-	at := kernel.LoadI32(kernel.Arg[kernel.I32](k, "place").At(h)).I64()
-	second := appendTo{k: k, kvHeads: q.Stream, dim: q.Dim, page: q.Page, enc: q.CacheEnc, second: true}
-	kernel.If(k, at.Lt(k.Int(int64(first.kvHeads))), nil, func() []kernel.Vec {
-		f(first, at)
-		return nil
-	}, func() []kernel.Vec {
-		f(second, at.Plus(int64(-first.kvHeads)))
-		return nil
-	})
+	q := e.p.QKV
+	placed(e.k, e.cache(), appendTo{k: e.k, kvHeads: q.Stream, dim: q.Dim, page: q.Page, enc: q.CacheEnc, second: true}, h, f)
 }
 
 // head finishes head h (of q, then k, then v) of token n, whose sums lie at s: bias, norm
@@ -105,16 +93,16 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 	heads, kv := k.Int(int64(q.Heads)), k.Int(int64(q.KVHeads))
 	kernel.If(k, h.Lt(heads), nil, func() []kernel.Vec {
 		e.turn(n, s, q.QNorm, "qn")
-		y := kernel.Arg[kernel.F32](k, "q").At(n.Times(int64(q.Heads)).Add(h).Times(int64(q.Dim)))
-		kernel.Row(k, q.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
-			l.Store(y, l.Load(s))
-			return nil
-		})
+		e.copy(n, h, q.Heads, "q", s)
 		return nil
 	}, func() []kernel.Vec {
 		isK := h.Lt(heads.Add(kv))
 		kernel.If(k, isK, nil, func() []kernel.Vec {
 			e.turn(n, s, q.KNorm, "kn")
+			if q.Apart {
+				e.copy(n, h.Sub(heads), q.KVHeads, "k", s)
+				return nil
+			}
 			e.stores(h.Sub(heads), func(a appendTo, h kernel.I64) {
 				at := a.row(n)
 				a.key(at, h, s)
@@ -124,9 +112,23 @@ func (e epilogue) head(n, h kernel.I64, s kernel.Ptr[kernel.F32]) {
 			})
 			return nil
 		}, func() []kernel.Vec {
+			if q.Apart {
+				e.copy(n, h.Sub(heads).Sub(kv), q.KVHeads, "v", s)
+				return nil
+			}
 			e.stores(h.Sub(heads).Sub(kv), func(a appendTo, h kernel.I64) { a.value(a.row(n), h, s) })
 			return nil
 		})
+		return nil
+	})
+}
+
+// copy stores head h of so many at token n of an operand.
+func (e epilogue) copy(n, h kernel.I64, heads int, name string, s kernel.Ptr[kernel.F32]) {
+	dim := e.p.QKV.Dim
+	y := kernel.Arg[kernel.F32](e.k, name).At(n.Times(int64(heads)).Add(h).Times(int64(dim)))
+	kernel.Row(e.k, dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+		l.Store(y, l.Load(s))
 		return nil
 	})
 }

@@ -99,9 +99,11 @@ func (m gemv) fetch(e out, single, r kernel.I64, inside kernel.Bool) *fetched {
 			return []kernel.F32{kernel.LoadF32(kernel.Arg[kernel.F32](k, "res").At(at))}
 		}, nil)[0]
 	case p.Epilogue == work.QKV:
-		row := m.firstRow(single).Add(r)
-		at := kernel.If(k, inside, []kernel.I64{k.Int(0), k.Int(0), k.Int(0)}, func() []kernel.I64 { return e.home(k.Int(0), row).values() }, nil)
-		f.home = &home{at[0], at[1], at[2]}
+		if !p.QKV.Apart {
+			row := m.firstRow(single).Add(r)
+			at := kernel.If(k, inside, []kernel.I64{k.Int(0), k.Int(0), k.Int(0)}, func() []kernel.I64 { return e.home(k.Int(0), row).values() }, nil)
+			f.home = &home{at[0], at[1], at[2]}
+		}
 		if p.QKV.Style == work.NoRope {
 			return f
 		}
@@ -312,6 +314,17 @@ func (e out) head(n, row kernel.I64, v kernel.F32) {
 		kernel.StoreF32(kernel.Arg[kernel.F32](k, "q").At(n.Times(heads).Add(row)), v)
 		return nil
 	}, func() []kernel.Vec {
+		if q.Apart {
+			in := row.Plus(-heads) // of keys, then values
+			isV := k.Int(kv).Le(in)
+			in = kernel.Select(isV, in.Plus(-kv), in)
+			either(k, isV, func() {
+				kernel.StoreF32(kernel.Arg[kernel.F32](k, "v").At(n.Times(kv).Add(in)), v)
+			}, func() {
+				kernel.StoreF32(kernel.Arg[kernel.F32](k, "k").At(n.Times(kv).Add(in)), v)
+			})
+			return nil
+		}
 		var to home
 		if e.early != nil {
 			to = *e.early.home
@@ -323,7 +336,8 @@ func (e out) head(n, row kernel.I64, v kernel.F32) {
 		put := func(begin, h kernel.I64, kvHeads int) {
 			values := work.PageBytes(kvHeads, q.Dim, q.Page, q.CacheEnc) / 4
 			i := begin.Add(h.Times(int64(q.Page) * dim)).Add(x)
-			a.store(kernel.Select(isV, i.Plus(values), i), v)
+			at := kernel.Select(isV, i.Plus(values), i).Times(encSize(q.CacheEnc))
+			store(q.CacheEnc, kernel.Arg[kernel.U8](k, a.cache()).At(at), v)
 		}
 		first := q.KVHeads - q.Stream
 		if q.Stream == 0 {

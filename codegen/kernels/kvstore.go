@@ -2,17 +2,17 @@ package kernels
 
 import (
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
 
-// appendTo writes keys and values to the pages of a cache: K [kv head][pad][page]
-// (lane = token), then V [kv head][page][pad], where pad is dim up to whole vectors, then
-// summaries if summary, their size in tokens, is not 0.
+// appendTo writes keys and values to the pages of a cache, as kvpage lays them out for a CPU:
+// keys with lane = token, values with lane = channel.
 type appendTo struct {
 	k                  *kernel.Kernel
 	kvHeads, dim, page int
-	summary            int
+	summary            int // tokens of a summary; 0: none
 	enc                layout.Enc
 	second             bool // the operands stream and stream_pages, not cache and pages
 }
@@ -58,70 +58,103 @@ func (a appendTo) row(n kernel.I64) place {
 	return place{physicalOf(a.k, a.second, slot, i.Over(int64(a.page))), i.Modulo(int64(a.page))}
 }
 
-func (a appendTo) pad() int { return work.Padded(a.dim) }
-
-// stride is the elements from page to page, half those of a page's keys.
-func (a appendTo) stride() int64 {
-	return work.PageStride(a.kvHeads, a.dim, a.page, a.summary, a.enc) / encSize(a.enc)
+func (a appendTo) at() kvpage.Page {
+	return kvpage.Page{Enc: a.enc, KVHeads: a.kvHeads, Dim: a.dim, Tokens: a.page, Summary: a.summary}
 }
-func (a appendTo) half() int64 { return int64(a.kvHeads * a.pad() * a.page) }
+
+func (a appendTo) pad() int { return kvpage.Pad(a.enc, a.dim) }
+
+// start is the address of a physical page.
+func (a appendTo) start(page kernel.I64) kernel.Ptr[kernel.U8] {
+	return kernel.Arg[kernel.U8](a.k, a.cache()).At(page.Times(a.at().Stride()))
+}
+
+// keys is where the keys of a head and of one token and channel 0 lie in a page; values where
+// its value does.
+func (a appendTo) keys(at place, head kernel.I64) kernel.Ptr[kernel.U8] {
+	each := encSize(a.enc) // bytes of a token's neighbour
+	return a.start(at.page).At(head.Times(a.at().VectorBytes() * int64(a.page))).At(at.token.Times(each))
+}
+
+func (a appendTo) values(at place, head kernel.I64) kernel.Ptr[kernel.U8] {
+	return a.start(at.page).Plus(a.at().ValuesAt()).At(head.Times(int64(a.page)).Add(at.token).Times(a.at().VectorBytes()))
+}
 
 // store writes one element.
-func (a appendTo) store(i kernel.I64, x kernel.F32) {
-	switch a.enc {
+func store(e layout.Enc, p kernel.Ptr[kernel.U8], x kernel.F32) {
+	switch e {
 	case layout.F16:
-		kernel.StoreF16(kernel.Arg[kernel.F16](a.k, a.cache()).At(i), x)
+		kernel.StoreF16(kernel.As[kernel.F16](p), x)
 	case layout.BF16:
-		kernel.StoreBF16(kernel.Arg[kernel.BF16](a.k, a.cache()).At(i), x)
+		kernel.StoreBF16(kernel.As[kernel.BF16](p), x)
 	default:
-		kernel.StoreF32(kernel.Arg[kernel.F32](a.k, a.cache()).At(i), x)
+		kernel.StoreF32(kernel.As[kernel.F32](p), x)
 	}
 }
 
 // storeVec writes 16 neighbours.
-func (a appendTo) storeVec(i kernel.I64, x kernel.Vec) {
-	switch a.enc {
+func storeVec(e layout.Enc, p kernel.Ptr[kernel.U8], x kernel.Vec) {
+	switch e {
 	case layout.F16:
-		kernel.StoreHalfs(kernel.Arg[kernel.F16](a.k, a.cache()).At(i), x)
+		kernel.StoreHalfs(kernel.As[kernel.F16](p), x)
 	case layout.BF16:
-		kernel.StoreBF16s(kernel.Arg[kernel.BF16](a.k, a.cache()).At(i), x)
+		kernel.StoreBF16s(kernel.As[kernel.BF16](p), x)
 	default:
-		kernel.StoreVec(kernel.Arg[kernel.F32](a.k, a.cache()).At(i), x)
+		kernel.StoreVec(kernel.As[kernel.F32](p), x)
 	}
 }
 
 // key scatters a head's key over its dims.
 func (a appendTo) key(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
 	k := a.k
-	base := at.page.Times(a.stride()).Add(head.Times(int64(a.pad() * a.page))).Add(at.token)
+	if kvpage.Bits(a.enc) > 0 {
+		a.quantise(kvpage.Key, at, head, x)
+		return
+	}
+	base, size := a.keys(at, head), encSize(a.enc)
 	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(i kernel.I64) {
-		a.store(base.Add(i.Times(int64(a.page))), kernel.LoadF32(x.At(i)))
+		store(a.enc, base.At(i.Times(int64(a.page)*size)), kernel.LoadF32(x.At(i)))
 	})
 }
 
 // value stores a head's value.
 func (a appendTo) value(at place, head kernel.I64, x kernel.Ptr[kernel.F32]) {
-	k := a.k
-	base := at.page.Times(a.stride()).Plus(a.half()).
-		Add(head.Times(int64(a.page)).Add(at.token).Times(int64(a.pad())))
-	kernel.Row(k, a.dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
-		a.storeVec(base.Add(l.I), l.Load(x)) // zeros beyond dim
+	if kvpage.Bits(a.enc) > 0 {
+		a.quantise(kvpage.Value, at, head, x)
+		return
+	}
+	base := a.values(at, head)
+	kernel.Row(a.k, a.dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
+		storeVec(a.enc, base.At(l.I.Times(encSize(a.enc))), l.Load(x)) // zeros beyond dim
 		return nil
 	})
 }
 
 func storeOf(k *kernel.Kernel, p work.KVStore) appendTo {
-	return appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, summary: p.Summary, enc: p.CacheEnc}
+	return appendTo{k: k, kvHeads: p.KVHeads - p.Stream, dim: p.Dim, page: p.Page, summary: p.Summary, enc: p.CacheEnc}
 }
 
 // kvStore appends one row's keys and values.
 func kvStore(k *kernel.Kernel, p work.KVStore) {
-	a := storeOf(k, p)
+	first := storeOf(k, p)
+	second := appendTo{k: k, kvHeads: p.Stream, dim: p.Dim, page: p.Page, enc: p.CacheEnc, second: true}
 	n := k.Item()
-	at := a.row(n)
 	kernel.Each(k, k.Int(0), k.Int(int64(p.KVHeads)), 1, func(h kernel.I64) {
 		off := n.Times(int64(p.KVHeads)).Add(h).Times(int64(p.Dim))
-		a.key(at, h, kernel.Arg[kernel.F32](k, "k").At(off))
-		a.value(at, h, kernel.Arg[kernel.F32](k, "v").At(off))
+		placed(k, first, second, h, func(a appendTo, h kernel.I64) {
+			at := a.row(n)
+			a.key(at, h, kernel.Arg[kernel.F32](k, "k").At(off))
+			a.value(at, h, kernel.Arg[kernel.F32](k, "v").At(off))
+		})
 	})
+}
+
+// placed gives the cache of kv head h, and h's place among the heads in it.
+func placed(k *kernel.Kernel, first, second appendTo, h kernel.I64, f func(a appendTo, h kernel.I64)) {
+	if second.kvHeads == 0 {
+		f(first, h)
+		return
+	}
+	at := kernel.LoadI32(kernel.Arg[kernel.I32](k, "place").At(h)).I64()
+	either(k, at.Lt(k.Int(int64(first.kvHeads))), func() { f(first, at) }, func() { f(second, at.Plus(int64(-first.kvHeads))) })
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -32,7 +33,7 @@ type selector struct {
 }
 
 func newSelector(k *kernel.Kernel, p work.PageSelect) selector {
-	return selector{k, p, p.Heads / p.KVHeads, work.Padded(p.Dim)}
+	return selector{k, p, p.Heads / p.KVHeads, kvpage.Pad(p.CacheEnc, p.Dim)}
 }
 
 // row is what an item is about: a slot's first row n, at index i, and a kv head.
@@ -128,10 +129,9 @@ const (
 func (s selector) page(r selected, gh, page, to kernel.I64) {
 	k, p := s.k, s.p
 	a := appendTo{k: k, kvHeads: p.KVHeads, dim: p.Dim, page: p.Page, summary: p.Summary, enc: p.CacheEnc}
-	size := encSize(p.CacheEnc)
+	enc, size := kvpage.SummaryEnc(p.CacheEnc), a.summarySize()
 	at := func(page kernel.I64) kernel.Ptr[kernel.U8] {
-		i := a.summaryAt(place{physical(k, r.slot, page), k.Int(0)}, r.h)
-		return kernel.Arg[kernel.U8](k, "cache").At(i.Times(size))
+		return a.summaryAt(place{physical(k, r.slot, page), k.Int(0)}, r.h)
 	}
 	here, next := at(page), at(page.Plus(pagesAhead).Min(to.Plus(-1)))
 	each := 2 * int64(s.pad) * size // bytes of a summary
@@ -150,8 +150,8 @@ func (s selector) page(r selected, gh, page, to kernel.I64) {
 			}
 			sums := kernel.Range(k, 0, int64(s.pad), layout.Lanes, k.Zeros(n), func(d kernel.I64, sums []kernel.Vec) []kernel.Vec {
 				sums = append([]kernel.Vec(nil), sums...)
-				hi := loadEnc(p.CacheEnc, here.At(i.Times(each).Add(d.Times(size))))
-				lo := loadEnc(p.CacheEnc, here.At(i.Times(each).Add(d.Times(size))).Plus(int64(s.pad)*size))
+				hi := loadEnc(enc, here.At(i.Times(each).Add(d.Times(size))))
+				lo := loadEnc(enc, here.At(i.Times(each).Add(d.Times(size))).Plus(int64(s.pad)*size))
 				for j := range n {
 					sums[j] = kernel.LoadVec(s.part(g+j, 0).At(d)).FMA(hi, sums[j])
 					sums[j] = kernel.LoadVec(s.part(g+j, 1).At(d)).FMA(lo, sums[j])

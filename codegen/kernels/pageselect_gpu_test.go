@@ -27,7 +27,7 @@ func (s *kvStep) selectedGPU(t *testing.T, l lib, i int, p work.PageSelectGPU) f
 func TestPageSelectGPU(t *testing.T) {
 	for _, tgt := range gpus(t) {
 		for _, p := range paged {
-			if p.CacheEnc == layout.F32 {
+			if p.CacheEnc != layout.F16 && p.CacheEnc != layout.BF16 {
 				continue
 			}
 			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))

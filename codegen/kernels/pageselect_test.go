@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -17,20 +18,13 @@ func (s *kvStep) summarise(slot int) {
 	if p.Summary == 0 {
 		return
 	}
-	pad, size := work.Padded(p.Dim), int(encSize(p.CacheEnc))
 	tokens := len(s.keys[slot]) / (p.KVHeads * p.Dim)
 	for first := 0; first < tokens; first += p.Summary {
-		page := int(s.page[slot*int(s.d.P)+first/p.Page])
-		at := page*int(work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)) + int(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc))
+		page := s.physical(int(s.page[slot*int(s.d.P)+first/p.Page]))
 		for h := range p.KVHeads {
-			for x := range pad {
+			for x := range p.Pad() {
 				hi, lo := s.bounds(slot, first, h, x)
-				i := at + ((h*(p.Page/p.Summary)+first%p.Page/p.Summary)*2*pad+x)*size
-				b := make([]byte, 4)
-				encode(p.CacheEnc, b, float32(hi))
-				copy(s.cache[i:][:size], b)
-				encode(p.CacheEnc, b, float32(lo))
-				copy(s.cache[i+pad*size:][:size], b)
+				s.at.SetSummary(page, h, first%p.Page/p.Summary, x, float32(hi), float32(lo))
 			}
 		}
 	}
@@ -47,6 +41,11 @@ func (s *kvStep) bounds(slot, first, h, x int) (hi, lo float64) {
 	for j := first; j < min(first+p.Summary, len(s.keys[slot])/(p.KVHeads*p.Dim)); j++ {
 		v := s.keys[slot][(j*p.KVHeads+h)*p.Dim+x]
 		hi, lo = max(hi, v), min(lo, v)
+	}
+	if kvpage.Bits(p.CacheEnc) > 0 { // a summary is of float16
+		v := []float32{float32(hi), float32(lo)}
+		kvpage.Round(layout.F16, v)
+		hi, lo = float64(v[0]), float64(v[1])
 	}
 	return hi, lo
 }
@@ -152,6 +151,8 @@ var paged = []work.Attention{
 	{Heads: 3, KVHeads: 3, Dim: 10, CacheEnc: layout.F32, Page: 16, Summary: 16, Budget: 9},
 	{Heads: 5, KVHeads: 1, Dim: 7, CacheEnc: layout.BF16, Page: 16, Summary: 16, Budget: 2},
 	{Heads: 2, KVHeads: 1, Dim: 16, CacheEnc: layout.F32, Page: 16, Summary: 16, Budget: 40},
+	{Heads: 6, KVHeads: 2, Dim: 64, CacheEnc: kvpage.Q4, Page: 64, Summary: 16, Budget: 4},
+	{Heads: 4, KVHeads: 2, Dim: 40, CacheEnc: kvpage.Q8, Page: 32, Summary: 32, Budget: 3, PerHead: true},
 }
 
 // selected runs a selection and returns its lists.

@@ -2,14 +2,11 @@ package kernels
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
-
-	"github.com/x448/float16"
 
 	"quire/ir/target"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -68,47 +65,25 @@ func (c *cacheOf) index(n int) (slot, i int) {
 	return slot, int(c.leng[slot]) + n - int(c.start[slot])
 }
 
-// elem is the element number of a key's or value's d-th component.
-func (c *cacheOf) elem(value bool, slot, token, head, d int) int {
-	pad, at := work.Padded(c.dim), c.pageAt(slot, token)
-	if value {
-		return at + c.kv*pad*c.page + (head*c.page+token%c.page)*pad + d
-	}
+// at is the layout of its pages.
+func (c *cacheOf) at() kvpage.Page {
+	p := kvpage.Page{Enc: c.enc, KVHeads: c.kv, Dim: c.dim, Tokens: c.page, Summary: c.summary}
 	if c.gpu {
-		return at + (head*c.page+token%c.page)*pad + d
+		p.Machine = kvpage.GPU
 	}
-	return at + (head*pad+d)*c.page + token%c.page
+	return p
 }
 
-// pageAt is the element at which a token's page begins.
-func (c *cacheOf) pageAt(slot, token int) int {
-	stride := work.PageStride(c.kv, c.dim, c.page, c.summary, c.enc) / encSize(c.enc)
-	return int(c.pages[slot*c.maxPages+token/c.page]) * int(stride)
+// pageAt is the page that holds a token.
+func (c *cacheOf) pageAt(slot, token int) []byte {
+	stride := c.at().Stride()
+	return c.bytes[int64(c.pages[slot*c.maxPages+token/c.page])*stride:][:stride]
 }
 
-func (c *cacheOf) get(i int) float32 {
-	switch c.enc {
-	case layout.F16:
-		return float16.Frombits(*(*uint16)(unsafe.Pointer(&c.bytes[2*i]))).Float32()
-	case layout.BF16:
-		return math.Float32frombits(uint32(*(*uint16)(unsafe.Pointer(&c.bytes[2*i]))) << 16)
-	}
-	return *(*float32)(unsafe.Pointer(&c.bytes[4*i]))
-}
-
-// set stores a value that the encoding holds exactly, and returns it.
-func (c *cacheOf) set(i int, x float32) float32 {
-	switch c.enc {
-	case layout.F16:
-		h := float16.Fromfloat32(x)
-		*(*uint16)(unsafe.Pointer(&c.bytes[2*i])) = h.Bits()
-		return h.Float32()
-	case layout.BF16:
-		w := math.Float32bits(x) &^ 0xffff
-		*(*uint16)(unsafe.Pointer(&c.bytes[2*i])) = uint16(w >> 16)
-		return math.Float32frombits(w)
-	}
-	*(*float32)(unsafe.Pointer(&c.bytes[4*i])) = x
+// vector is a token's key or value of a head.
+func (c *cacheOf) vector(half kvpage.Half, slot, token, head int) []float32 {
+	x := make([]float32, c.dim)
+	c.at().Decode(c.pageAt(slot, token), half, head, token%c.page, x)
 	return x
 }
 
@@ -147,7 +122,11 @@ func testQKV(t *testing.T, tgt target.Target, p work.Linear, lens, news []int) {
 	t.Helper()
 	q := p.QKV
 	p.Epilogue, p.Dot, p.Rows = work.QKV, work.F32, []int{q.Heads * q.Dim, q.KVHeads * q.Dim, q.KVHeads * q.Dim}
-	c := newCacheOf(t, cacheOf{enc: q.CacheEnc, kv: q.KVHeads, dim: q.Dim, page: q.Page, summary: q.Summary}, lens, news)
+	shape := cacheOf{enc: q.CacheEnc, kv: q.KVHeads, dim: q.Dim, page: q.Page, summary: q.Summary}
+	if q.Apart { // a cache that the kernel does not know
+		shape.enc, shape.page = layout.F32, 16
+	}
+	c := newCacheOf(t, shape, lens, news)
 	c.fill()
 	l := open(t, tgt, p)
 	packed, w := weight(t, p.Enc, p.Rows, p.Cols)
@@ -155,8 +134,12 @@ func testQKV(t *testing.T, tgt target.Target, p work.Linear, lens, news []int) {
 	qn, kn := random(t, q.Dim, 1), random(t, q.Dim, 1)
 	x, cs := random(t, c.rows*p.Cols, 1), random(t, c.rows*max(q.RotaryDim, 1), 1)
 	out := poison(alloc[float32](t, c.rows*q.Heads*q.Dim))
+	var apart [2][]float32 // keys and values
+	for i := range apart {
+		apart[i] = poison(alloc[float32](t, c.rows*q.KVHeads*q.Dim))
+	}
 	l.bind(t, 0, p, c.dims(), c.operands(map[string]uintptr{"x": addr(x), "g": addr(g), "w": addr(packed), "b": addr(b),
-		"cs": addr(cs), "qn": addr(qn), "kn": addr(kn), "q": addr(out)})).run(2)
+		"cs": addr(cs), "qn": addr(qn), "kn": addr(kn), "q": addr(out), "k": addr(apart[0]), "v": addr(apart[1])})).run(2)
 	plain := p
 	plain.Epilogue = ""
 	sums := linearRef(plain, c.rows, x, g, w, b, nil)
@@ -183,12 +166,12 @@ func testQKV(t *testing.T, tgt target.Target, p work.Linear, lens, news []int) {
 				close32(t, name+" q", out[(n*q.Heads+h)*q.Dim:][:q.Dim], want, 3e-6)
 				continue
 			}
-			got := make([]float32, q.Dim)
-			value := h >= q.Heads+q.KVHeads
-			for d := range got {
-				got[d] = c.get(c.elem(value, slot, i, (h-q.Heads)%q.KVHeads, d))
+			half, head := (h-q.Heads)/q.KVHeads, (h-q.Heads)%q.KVHeads
+			if q.Apart {
+				close32(t, name+" kv", apart[half][(n*q.KVHeads+head)*q.Dim:][:q.Dim], want, 3e-6)
+				continue
 			}
-			close32(t, name+" kv", got, want, c.tol())
+			close32(t, name+" kv", c.vector(kvpage.Half(half), slot, i, head), want, c.tol())
 		}
 	}
 	c.checkSummaries(t, name)
@@ -204,6 +187,8 @@ func TestQKV(t *testing.T) {
 			{Enc: layout.F32, Cols: 7, QKV: &work.Heads{Heads: 2, KVHeads: 1, Dim: 16, RotaryDim: 16, Style: work.Half, CacheEnc: layout.F32, Page: 32, Summary: 32}},
 			{Enc: layout.F32, Cols: 5, QKV: &work.Heads{Heads: 2, KVHeads: 2, Dim: 16, RotaryDim: 6, Style: work.Half, CacheEnc: layout.BF16, Page: 32}},
 			{Enc: layout.Q4_0, Cols: 32, QKV: &work.Heads{Heads: 1, KVHeads: 1, Dim: 80, CacheEnc: layout.F32, Page: 16}},
+			{Enc: layout.Q4_1, Cols: 64, QKV: &work.Heads{Heads: 6, KVHeads: 2, Dim: 64, RotaryDim: 64, Style: work.Adjacent, Apart: true}},
+			{Enc: layout.Q8_0, Cols: 96, Bias: true, QKV: &work.Heads{Heads: 2, KVHeads: 1, Dim: 48, RotaryDim: 32, Style: work.Half, QNorm: rms, KNorm: rms, Apart: true}},
 		} {
 			p.Tokens = work.Many
 			testQKV(t, tgt, p, []int{0, 70, 15}, []int{3, 20, 1})
@@ -231,17 +216,15 @@ func TestKVStoreAndRope(t *testing.T) {
 			for n := range c.rows {
 				slot, i := c.index(n)
 				for h := range 3 {
+					at := (n*3 + h) * 32
 					var wantK, wantV []float64
-					var gotK, gotV []float32
 					for d := range 32 {
-						wantK = append(wantK, float64(k[(n*3+h)*32+d]))
-						wantV = append(wantV, float64(v[(n*3+h)*32+d]))
-						gotK = append(gotK, c.get(c.elem(false, slot, i, h, d)))
-						gotV = append(gotV, c.get(c.elem(true, slot, i, h, d)))
+						wantK = append(wantK, float64(k[at+d]))
+						wantV = append(wantV, float64(v[at+d]))
 					}
 					rotateRef(r.Style, r.RotaryDim, wantK, cs[n*20:])
-					close32(t, tgt.Name+" key", gotK, wantK, c.tol())
-					close32(t, tgt.Name+" value", gotV, wantV, c.tol())
+					close32(t, tgt.Name+" key", c.vector(kvpage.Key, slot, i, h), wantK, c.tol())
+					close32(t, tgt.Name+" value", c.vector(kvpage.Value, slot, i, h), wantV, c.tol())
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -12,37 +13,58 @@ import (
 // to the newest, each time one is appended: what was in the memory before, and tokens
 // that a shorter sequence has forgotten, cannot show. 16 tokens of a channel are one load.
 
-// summaryAt is the element at which the summary of a place's tokens begins: the largest
-// of each channel, then, pad elements on, the least.
-func (a appendTo) summaryAt(at place, head kernel.I64) kernel.I64 {
+// summaryAt is where the summary of a place's tokens begins: the largest of each channel,
+// then, pad elements on, the least.
+func (a appendTo) summaryAt(at place, head kernel.I64) kernel.Ptr[kernel.U8] {
 	each := int64(a.page / a.summary)
 	number := head.Times(each).Add(at.token.Over(int64(a.summary)))
-	return at.page.Times(a.stride()).Plus(2 * a.half()).Add(number.Times(int64(2 * a.pad())))
+	return a.start(at.page).Plus(a.at().SummariesAt()).At(number.Times(int64(2*a.pad()) * a.summarySize()))
 }
 
-// summarise makes the summary of a head's keys that ends with the token at a place.
+// summarySize is the bytes of an element of a summary.
+func (a appendTo) summarySize() int64 { return encSize(kvpage.SummaryEnc(a.enc)) }
+
+// summarise makes the summary of a head's keys that ends with the token at a place: of
+// quantised keys, from what is read back of them.
 func (a appendTo) summarise(at place, head kernel.I64) {
-	k, pad := a.k, int64(a.pad())
+	k, pad, size, enc := a.k, int64(a.pad()), a.summarySize(), kvpage.SummaryEnc(a.enc)
 	to := a.summaryAt(at, head)
 	count := at.token.Modulo(int64(a.summary)).Plus(1)
-	first := at.token.Plus(1).Sub(count)
-	keys := at.page.Times(a.stride()).Add(head.Times(pad * int64(a.page))).Add(first)
-	cache := kernel.Arg[kernel.U8](k, a.cache())
+	first := place{at.page, at.token.Plus(1).Sub(count)}
+	keys := a.keys(first, head)
 	none := k.Vec(float32(math.Inf(-1)))
-	kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(d kernel.I64) {
-		row := keys.Add(d.Times(int64(a.page)))
+	channel := func(d kernel.I64, load func(j int) kernel.Vec) {
 		hi, lo := none, none // the least is the largest of the negated
 		for j := 0; j < a.summary; j += layout.Lanes {
-			x := loadEnc(a.enc, cache.At(row.Plus(int64(j)).Times(encSize(a.enc))))
+			x := load(j)
 			live := k.Iota().Lt(count.Plus(int64(-j)).I32().Splat())
 			hi, lo = live.Select(x, none).Max(hi), live.Select(x.Neg(), none).Max(lo)
 		}
-		a.store(to.Add(d), hi.ReduceMax())
-		a.store(to.Plus(pad).Add(d), k.Float(0).Sub(lo.ReduceMax()))
-	})
+		store(enc, to.At(d.Times(size)), hi.ReduceMax())
+		store(enc, to.At(d.Plus(pad).Times(size)), k.Float(0).Sub(lo.ReduceMax()))
+	}
+	switch bits := kvpage.Bits(a.enc); bits {
+	case 0:
+		kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), 1, func(d kernel.I64) {
+			row := keys.At(d.Times(int64(a.page) * encSize(a.enc)))
+			channel(d, func(j int) kernel.Vec { return loadEnc(a.enc, row.Plus(int64(j)*encSize(a.enc))) })
+		})
+	default: // channels whose codes share bytes go together
+		s := a.scales(kvpage.Key, first, head)
+		each := int64(8 / bits)
+		kernel.Each(k, k.Int(0), k.Int(int64(a.dim)), each, func(d kernel.I64) {
+			row := keys.At(d.Over(each).Times(int64(a.page)))
+			for c := range each {
+				channel(d.Plus(c), func(j int) kernel.Vec {
+					scale, zero := kernel.LoadHalfs(s[0].Plus(int64(j))), kernel.LoadHalfs(s[1].Plus(int64(j)))
+					return loadCodes(k, bits, c == 0, row.Plus(int64(j))).FMA(scale, zero)
+				})
+			}
+		})
+	}
 	for d := int64(a.dim); d < pad; d++ {
-		a.store(to.Plus(d), k.Float(0))
-		a.store(to.Plus(pad+d), k.Float(0))
+		store(enc, to.Plus(d*size), k.Float(0))
+		store(enc, to.Plus((pad+d)*size), k.Float(0))
 	}
 }
 

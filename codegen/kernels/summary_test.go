@@ -6,29 +6,24 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
 
 // fill gives the tokens that slots hold before the step keys and values.
 func (c *cacheOf) fill() {
+	x := make([]float32, c.dim)
 	for s, n := range c.leng {
 		for i := range int(n) {
-			for h := range c.kv {
-				for d := range c.dim {
-					c.set(c.elem(false, s, i, h, d), float32(rand.NormFloat64()))
-					c.set(c.elem(true, s, i, h, d), float32(rand.NormFloat64()))
+			for h := range 2 * c.kv {
+				for d := range x {
+					x[d] = float32(rand.NormFloat64())
 				}
+				c.at().Encode(c.pageAt(s, i), kvpage.Half(h%2), h/2, i%c.page, x)
 			}
 		}
 	}
-}
-
-// summaryOf is the largest and the least of a channel that a page's summary says.
-func (c *cacheOf) summaryOf(slot, token, head, d int) (hi, lo float32) {
-	pad := work.Padded(c.dim)
-	at := c.pageAt(slot, token) + 2*c.kv*pad*c.page + (head*(c.page/c.summary)+token%c.page/c.summary)*2*pad
-	return c.get(at + d), c.get(at + pad + d)
 }
 
 // checkSummaries holds every summary that the step's rows have touched against the keys
@@ -49,12 +44,14 @@ func (c *cacheOf) checkSummaries(t *testing.T, name string) {
 		end = min(end, i-i%c.summary+c.summary)
 		for h := range c.kv {
 			for d := range c.dim {
-				hi, lo := float32(math.Inf(-1)), float32(math.Inf(1))
+				ends := []float32{float32(math.Inf(-1)), float32(math.Inf(1))}
 				for j := i - i%c.summary; j < end; j++ {
-					x := c.get(c.elem(false, slot, j, h, d))
-					hi, lo = max(hi, x), min(lo, x)
+					x := c.vector(kvpage.Key, slot, j, h)[d]
+					ends[0], ends[1] = max(ends[0], x), min(ends[1], x)
 				}
-				if a, b := c.summaryOf(slot, i, h, d); a != hi || b != lo {
+				kvpage.Round(kvpage.SummaryEnc(c.enc), ends)
+				hi, lo := ends[0], ends[1]
+				if a, b := c.at().Summarised(c.pageAt(slot, i), h, i%c.page/c.summary, d); a != hi || b != lo {
 					t.Fatalf("%s: slot %d, tokens %d to %d, head %d, channel %d: summary %v..%v, expected %v..%v", name, slot, i-i%c.summary, end, h, d, b, a, lo, hi)
 				}
 			}
@@ -70,7 +67,7 @@ func TestSummariesOfAppendedKeys(t *testing.T) {
 			enc           layout.Enc
 			kv, dim       int
 			page, summary int
-		}{{layout.F16, 3, 32, 64, 16}, {layout.F32, 1, 10, 16, 16}, {layout.BF16, 2, 24, 96, 48}, {layout.F16, 1, 7, 32, 32}} {
+		}{{layout.F16, 3, 32, 64, 16}, {layout.F32, 1, 10, 16, 16}, {layout.BF16, 2, 24, 96, 48}, {layout.F16, 1, 7, 32, 32}, {kvpage.Q4, 2, 32, 64, 16}, {kvpage.Q8, 1, 24, 96, 48}, {kvpage.Q4, 1, 7, 32, 32}} {
 			p := work.KVStore{KVHeads: c.kv, Dim: c.dim, CacheEnc: c.enc, Page: c.page, Summary: c.summary}
 			l := open(t, tgt, p)
 			for _, cuts := range [][]int{{130}, {1, 1, 1, 13, 1, 47, 1, 1, 30, 34}, {15, 2, 64, 49}} {

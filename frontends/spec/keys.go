@@ -100,7 +100,7 @@ func Keys() []Key {
 
 		wordKey("compute", []string{"f32", "f16", "bf16"}, "f32", "Elements of activations.", func(s *Spec, w string) { s.Config.Compute = dtypes[w] }),
 		intKey("page", "64", "Tokens of a page of the cache.", 1, func(s *Spec) *int { return &s.Config.Page }),
-		wordKey("kv", []string{"f32", "f16", "bf16", "int8", "int4"}, "as compute", "Elements of the cache.", func(s *Spec, w string) { s.Options.KV = w }),
+		wordKey("kv", []string{"f32", "f16", "bf16", "int8", "int4"}, "as compute", "Elements of the cache; int8 and int4 are codes with a scale and a zero for each head of each token.", func(s *Spec, w string) { s.Options.KV = w }),
 
 		option("awq", "", "bits=4,group=128", "Round the linears to integers at load.", func(s *Spec) { s.awq() }),
 		choiceKey("awq.bits", []int{4, 3}, "4", "Bits of a weight.", func(s *Spec) *int { return &s.awq().Bits }),

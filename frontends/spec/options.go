@@ -40,15 +40,6 @@ type Quest struct {
 	Reselect     int // tokens from one selection to the next, a divisor of PhysicalPage
 }
 
-// Names lists the options that nothing runs yet, as people spell them: "kv=int8".
-func (o Options) Names() []string {
-	var out []string
-	if o.KV == "int8" || o.KV == "int4" {
-		out = append(out, "kv="+o.KV)
-	}
-	return out
-}
-
 // Or returns o with what only other gives.
 func (o Options) Or(other Options) Options {
 	if o.AWQ == nil {

@@ -98,9 +98,6 @@ quest: {budget: 128, page: 8, physical-page: 32, dense_layers: 1, per: query-hea
 	if !reflect.DeepEqual(s.Encodings, decoder.Encodings{"embed": "q8_0", "attn": "q4_1", "mlp": "q4_0", "head": "f16"}) || *s.Seed != 7 {
 		t.Errorf("encodings %v, seed %v", s.Encodings, *s.Seed)
 	}
-	if got := strings.Join(s.Options.Names(), " "); got != "kv=int8" {
-		t.Errorf("options that need passes: %s", got)
-	}
 }
 
 func TestFamilyDefaults(t *testing.T) {

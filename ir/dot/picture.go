@@ -55,7 +55,7 @@ const returnID = "return"
 func newPicture(m *ir.Module, f *ir.Func) *picture {
 	b := &builder{m: m, f: f, names: ir.Names(f), p: &picture{module: m.Name, fn: f.Name, byID: map[string]*node{}}, holder: map[*ir.Value]string{}}
 	for _, v := range f.Params {
-		b.add(&node{id: b.names[v], kind: param, title: b.names[v], typ: v.Type.String(), alike: "param " + b.alikeType(v.Type)})
+		b.add(&node{id: b.names[v], kind: param, title: b.names[v], typ: b.declared(v.Type), alike: "param " + b.alikeType(v.Type)})
 		b.holder[v] = b.names[v]
 	}
 	launches := 0
@@ -171,13 +171,24 @@ func (b *builder) read(reader string, arg int, a *ir.Value, label string) {
 	b.p.edges = append(b.p.edges, edge{b.holder[a], reader, arg, label})
 }
 
+// declared is a type, of a cache with what it holds.
+func (b *builder) declared(t types.Type) string {
+	if t.Kind != types.Cache || b.m.Cache(t.Cache) == nil {
+		return t.String()
+	}
+	return t.String() + ": " + b.alikeType(t)
+}
+
 // alikeType is a type without the name of a cache.
 func (b *builder) alikeType(t types.Type) string {
 	d := b.m.Cache(t.Cache)
 	if t.Kind != types.Cache || d == nil {
 		return t.String()
 	}
-	return fmt.Sprintf("kv<%s>[%d, %d] on %s", d.Elem, d.Heads, d.Dim, d.Table)
+	if d.Pick {
+		return fmt.Sprintf("pick[%d, %d] on @%s", d.Heads, d.Dim, d.Table)
+	}
+	return fmt.Sprintf("kv<%s>[%d, %d] on @%s", d.Elem, d.Heads, d.Dim, d.Table)
 }
 
 // scopePath splits a scope at dots, except before a number: layers.3.attn is

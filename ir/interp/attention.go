@@ -4,6 +4,9 @@ import (
 	"math"
 
 	"quire/ir"
+	"quire/ir/types"
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
 )
 
 // ropeTable: the angle f32(pos) * freq is an f32 product, as every reference
@@ -47,7 +50,7 @@ func rope(c *call) any {
 func appendRows(c *call) any {
 	decl := c.m.Cache(c.v.Type.Cache)
 	k, v := c.stored(1, decl), c.stored(2, decl)
-	next, err := c.cache(0).append(c.rows(3), c.m.Table(decl.Table), k, v)
+	next, err := c.cache(0).append(c.rows(3), c.m.Table(decl.Table), decl.Elem.IsQuantised(), k, v)
 	if err != nil {
 		c.failf("%v", err)
 	}
@@ -64,11 +67,27 @@ func (c *call) stored(i int, decl *ir.CacheDecl) *Tensor {
 	y := x.like(x.Shape...)
 	copy(y.Data, x.Data)
 	for r := range y.Rows() {
-		if err := roundAll(decl.Elem, y.Row(r)); err != nil {
+		if err := keepAll(decl.Elem, y.Row(r)); err != nil {
 			c.failf("arg %d: %v", i+1, err)
 		}
 	}
 	return y
+}
+
+// keepAll replaces one head's vector by what a cache of the element type keeps of it.
+func keepAll(e types.Elem, x []float64) error {
+	if kvpage.Bits(layout.Enc(e.Quant)) == 0 {
+		return roundAll(e, x)
+	}
+	f := make([]float32, len(x))
+	for i := range x {
+		f[i] = float32(x[i])
+	}
+	kvpage.Round(layout.Enc(e.Quant), f)
+	for i := range x {
+		x[i] = float64(f[i])
+	}
+	return nil
 }
 
 // attention: row r of a slot stands at cache index Before + r; it sees the kept

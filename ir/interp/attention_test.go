@@ -8,6 +8,8 @@ import (
 
 	"quire/ir"
 	"quire/ir/types"
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
 )
 
 // attnText is one attention over one cache; the holes are the table's fields,
@@ -155,17 +157,37 @@ func TestCachesRoundAsStored(t *testing.T) {
 			}
 		}
 	}
-	// even a wide run attends a quantised cache as stored
-	q8 := h
-	q8.k = make([]float64, len(h.k))
-	copy(q8.k, h.k)
-	m = parse(t, fmt.Sprintf(attnText, "", "q8g8", ""))
-	m.Caches[0].Dim, m.Caches[0].Heads = 4, 2
-	if _, err := New(m, nil, Options{Wide: true}).Run(m.Func("f"), types.Bindings{"N": 0, "S": 1},
-		Inputs{"q": NewTensor(types.Plain(types.F32), 0, 4, 4), "k": NewTensor(types.Plain(types.F32), 0, 2, 4),
-			"v": NewTensor(types.Plain(types.F32), 0, 2, 4), "seq": &RowMap{Slots: make([]Slot, 1)}}, nil); err != nil {
-		t.Fatal(err)
+	// Even a wide run attends a quantised cache as stored, each head's vector by itself.
+	m = parse(t, fmt.Sprintf(attnText, "", "q4", ""))
+	outs, state := feed(t, m, []history{h}, [][]int{{2}, {3}}, Options{Wide: true})
+	stored := history{h.q, keptBy("q4", h.k), keptBy("q4", h.v)}
+	for _, e := range state.Entries("kv", 0) {
+		for i, x := range e.K {
+			if want := stored.k[e.Index*8+i]; x != want {
+				t.Fatalf("token %d: k is %v, expected %v", e.Index, x, want)
+			}
+		}
 	}
+	want := reference(stored, 5, func(i, j int) bool { return true }, 0)
+	if d := RelL2(outs[0], want); d > 1e-12 {
+		t.Errorf("a q4 cache: %.3g from attention over what it keeps", d)
+	}
+}
+
+// keptBy is what a cache of heads of 4 keeps of keys or values.
+func keptBy(e layout.Enc, x []float64) []float64 {
+	out := make([]float64, len(x))
+	for at := 0; at < len(x); at += 4 {
+		f := make([]float32, 4)
+		for i := range f {
+			f[i] = float32(x[at+i])
+		}
+		kvpage.Round(e, f)
+		for i := range f {
+			out[at+i] = float64(f[i])
+		}
+	}
+	return out
 }
 
 func TestRowMapMustFitTheState(t *testing.T) {

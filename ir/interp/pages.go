@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"quire/ir"
+	"quire/ir/types"
 )
 
 // Summary is the least and the largest of each channel of some consecutive keys,
@@ -31,6 +32,18 @@ func summarise(sums []Summary, size int, e Entry) []Summary {
 	}
 	sums[len(sums)-1] = s
 	return sums
+}
+
+// inSummary is an entry as summaries take it: quantised keys are no float16 numbers, their
+// summaries are.
+func inSummary(e Entry, quantised bool) Entry {
+	if quantised {
+		e.K = slices.Clone(e.K)
+		for i, x := range e.K {
+			e.K[i] = Round(types.F16, x)
+		}
+	}
+	return e
 }
 
 // bound is at least q.k for every summarised key: the sum over channels of

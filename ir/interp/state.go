@@ -97,8 +97,8 @@ func (v *version) at(slot int) sequence {
 
 // append returns the next version: for each slot with new rows, what the table
 // no longer keeps is dropped, then the rows are added. k and v are [N, heads*dim]
-// rows already rounded.
-func (v *version) append(rows *RowMap, table *ir.Table, k, val *Tensor) (*version, error) {
+// rows already rounded. Summaries of quantised keys are float16.
+func (v *version) append(rows *RowMap, table *ir.Table, quantised bool, k, val *Tensor) (*version, error) {
 	next := &version{seqs: slices.Clone(v.seqs)}
 	for len(next.seqs) < len(rows.Slots) {
 		next.seqs = append(next.seqs, sequence{})
@@ -120,7 +120,7 @@ func (v *version) append(rows *RowMap, table *ir.Table, k, val *Tensor) (*versio
 		for i := range sl.New {
 			row := (sl.Start + i) * width
 			e := Entry{q.length + i, slices.Clone(k.Data[row : row+width]), slices.Clone(val.Data[row : row+width])}
-			kept, sums = append(kept, e), summarise(sums, table.Summary, e)
+			kept, sums = append(kept, e), summarise(sums, table.Summary, inSummary(e, quantised))
 		}
 		next.seqs[s] = sequence{length: q.length + sl.New, entries: kept, sums: sums}
 	}

@@ -1,6 +1,9 @@
 package work
 
-import "quire/ir/types/layout"
+import (
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
+)
 
 // Phase says which shape of attention a kernel is made for; both take any rows.
 type Phase string
@@ -144,18 +147,26 @@ func (p Attention) Group(d Dims) int64 {
 
 // PartFloats is the size of one item's partial result: for each query of the group the
 // running maximum, the sum of exponentials (padded to 16 floats) and the values.
-func (p Attention) PartFloats() int64 { return int64(p.group()) * (16 + int64(Padded(p.Dim))) }
+func (p Attention) PartFloats() int64 { return int64(p.group()) * (16 + int64(p.Pad())) }
 
-// Padded is the elements that a head takes in a cache: whole vectors of 16. What lies
-// beyond the head's own is never read into a result.
+// Padded is a head's elements in whole vectors of 16.
 func Padded(dim int) int { return (dim + 15) &^ 15 }
 
-// Scratch implements Params. Decode: scores of one page. Prefill: a page of keys and of
-// values as f32, scaled queries, scores, running maxima and sums, and outputs.
+// Pad is the elements that a head takes in the cache.
+func (p Attention) Pad() int { return kvpage.Pad(p.CacheEnc, p.Dim) }
+
+// At is how the cache lies in memory.
+func (p Attention) At(m kvpage.Machine) kvpage.Page {
+	return kvpage.Page{Enc: p.CacheEnc, KVHeads: p.KVHeads, Dim: p.Dim, Tokens: p.Page, Summary: p.Summary, Machine: m}
+}
+
+// Scratch implements Params. Decode: scores of one page, scaled queries, and four floats a
+// query. Prefill: a page of keys and of values as f32, scaled queries, scores, running maxima
+// and sums, and outputs.
 func (p Attention) Scratch() int64 {
-	page, d, g := int64(p.Page), int64(Padded(p.Dim)), int64(p.group())
+	page, d, g := int64(p.Page), int64(p.Pad()), int64(p.group())
 	if p.Phase == Decode {
-		return up64(g*page*4) + up64(g*d*4) + 1024
+		return up64(g*page*4) + up64(g*d*4) + up64(4*g*4) + 1024
 	}
 	q := QueryBlock * g
 	q = (q + 15) &^ 15
@@ -170,25 +181,34 @@ func (p Attention) Temp(d Dims) int64 {
 	return 0
 }
 
-// PageBytes is the size of one page of one layer's cache: keys, then values.
+// PageBytes is the size of one page of one layer's cache: keys, values, and scales of
+// quantised ones.
 func PageBytes(kvHeads, dim, page int, enc layout.Enc) int64 {
-	size := int64(4)
-	if enc != layout.F32 {
-		size = 2
-	}
-	return 2 * int64(kvHeads) * int64(Padded(dim)) * int64(page) * size
+	return kvpage.Page{Enc: enc, KVHeads: kvHeads, Dim: dim, Tokens: page}.Stride()
 }
 
-// KVStore appends rows to a cache: the alternative to Linear's QKV epilogue.
+// Quantises reports whether a cache can have the encoding and quantises with it.
+func Quantises(enc string) bool { return kvpage.Bits(layout.Enc(enc)) > 0 }
+
+// KVStore appends rows to a cache: the alternative to Linear's QKV epilogue, and all that
+// quantises, since that takes whole heads.
 //
 // Operands: k f32[N, KVHeads, Dim], v f32[N, KVHeads, Dim], cache, row_slot, slot_start,
-// slot_len, pages; N, P. An item is a row. With Summary all items are one group, whose Last
-// makes anew the summaries that the rows have touched, from the keys as stored.
+// slot_len, pages, and with Stream stream (the second cache), stream_pages, place
+// i32[KVHeads] (Const); N, P. An item is a row. With Summary all items are one group, whose
+// Last makes anew the summaries that the rows have touched, from the keys as stored.
 type KVStore struct {
 	KVHeads, Dim int
 	CacheEnc     layout.Enc
 	Page         int
-	Summary      int // tokens of a page summary; 0: pages have none
+	Summary      int   // tokens of a page summary; 0: pages have none
+	Stream       int   // KV heads, of KVHeads, that a second cache holds; it has no summaries
+	Place        []int // with Stream: the place of each KV head, those of the second cache behind those of the first
+}
+
+// At is how the first cache lies in memory.
+func (p KVStore) At(m kvpage.Machine) kvpage.Page {
+	return kvpage.Page{Enc: p.CacheEnc, KVHeads: p.KVHeads - p.Stream, Dim: p.Dim, Tokens: p.Page, Summary: p.Summary, Machine: m}
 }
 
 // Family implements Params.
@@ -196,7 +216,7 @@ func (p KVStore) Family() string { return "kvstore" }
 
 // Key implements Params.
 func (p KVStore) Key() string {
-	return key("kvstore", "kv", p.KVHeads, "dim", p.Dim, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary)
+	return key("kvstore", "kv", p.KVHeads, "dim", p.Dim, "stream", p.Stream, "cache", p.CacheEnc, "page", p.Page, "summary", p.Summary)
 }
 
 // Validate implements Params.
@@ -206,12 +226,32 @@ func (p KVStore) Validate() error {
 	c.positive("head dim", p.Dim)
 	c.cache(p.CacheEnc, p.Page)
 	c.summary(p.Page, p.Summary)
+	c.second(p.KVHeads, p.Stream, p.Place)
 	return c.err()
+}
+
+// second says what heads a second cache can have.
+func (c *check) second(kvHeads, stream int, place []int) {
+	c.that(stream >= 0 && (stream == 0 || stream < kvHeads), "%d of %d kv heads in the second cache, expected fewer", stream, kvHeads)
+	c.that(stream == 0 && place == nil || stream > 0 && len(place) == kvHeads, "places of %d kv heads of %d, %d in a second cache", len(place), kvHeads, stream)
+	c.list(place, kvHeads)
 }
 
 // Operands implements Params.
 func (p KVStore) Operands() []Operand {
-	return join(read(Float, "k", "v"), one("cache", Cache, Update), rowmap(), dims("N", "P"))
+	out := join(read(Float, "k", "v"), one("cache", Cache, Update), rowmap())
+	if p.Stream > 0 {
+		out = join(out, one("stream", Cache, Update), read(Int, "stream_pages"), read(Const, "place"))
+	}
+	return join(out, dims("N", "P"))
+}
+
+// Constant implements Constants.
+func (p KVStore) Constant(string) []int32 { return int32s(p.Place) }
+
+// CheckConstant implements Constants.
+func (p KVStore) CheckConstant(_ string, list []int32) error {
+	return checkList(list, p.KVHeads, p.KVHeads)
 }
 
 // Items implements Params.

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 )
 
@@ -70,6 +71,7 @@ type Heads struct {
 	RotaryDim           int // leading elements of a head that rotate; 0 with Style none
 	Style               Style
 	QNorm, KNorm        *RMSNorm   // per head, before rotation; gains are [Dim]
+	Apart               bool       // keys and values go to buffers, for a KVStore, and to no cache
 	CacheEnc            layout.Enc // f32, f16 or bf16
 	Page                int        // tokens of a page
 	Stream              int        // KV heads, of KVHeads, that a second cache holds; it has no summaries
@@ -86,10 +88,11 @@ type Heads struct {
 //	Add    res f32[N, R], y f32[N, R] (may be res itself)
 //	GLU    y f32[N, F]
 //	QKV    cs f32[N, RotaryDim/2, 2] (with a Style), qn (QNorm), kn (KNorm),
-//	       q f32[N, Heads, Dim], cache, row_slot, slot_start, slot_len, pages, and with
-//	       Stream stream (the second cache), stream_pages, place i32[KVHeads] (Const)
+//	       q f32[N, Heads, Dim], and with Apart k and v f32[N, KVHeads, Dim], else cache,
+//	       row_slot, slot_start, slot_len, pages, and with Stream stream (the second
+//	       cache), stream_pages, place i32[KVHeads] (Const)
 //
-// and the dims N and, for QKV, P.
+// and the dims N and, for QKV with a cache, P.
 type Linear struct {
 	Enc      layout.Enc
 	Rows     []int
@@ -125,7 +128,7 @@ func (h *Heads) key() string {
 		return ""
 	}
 	return key("heads", "q", h.Heads, "kv", h.KVHeads, "dim", h.Dim, "rotary", h.RotaryDim, "style", h.Style,
-		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "stream", h.Stream, "cache", h.CacheEnc, "page", h.Page, "summary", h.Summary)
+		"qnorm", h.QNorm.key(), "knorm", h.KNorm.key(), "apart", h.Apart, "stream", h.Stream, "cache", h.CacheEnc, "page", h.Page, "summary", h.Summary)
 }
 
 // R is the number of rows of all segments.
@@ -193,9 +196,12 @@ func (c *check) heads(p Linear) {
 	}
 	c.that(ok, "qkv: rows %v, expected %v", p.Rows, want)
 	c.rotary(h.Style, h.RotaryDim, h.Dim)
-	c.that(h.Stream >= 0 && (h.Stream == 0 || h.Stream < h.KVHeads), "%d of %d kv heads in the second cache, expected fewer", h.Stream, h.KVHeads)
-	c.that(h.Stream == 0 && h.Place == nil || h.Stream > 0 && len(h.Place) == h.KVHeads, "places of %d kv heads of %d, %d in a second cache", len(h.Place), h.KVHeads, h.Stream)
-	c.list(h.Place, h.KVHeads)
+	c.second(h.KVHeads, h.Stream, h.Place)
+	if h.Apart {
+		c.that(h.CacheEnc == "" && h.Page == 0 && h.Summary == 0 && h.Stream == 0, "a cache %q of pages of %d beside keys and values that go to buffers", h.CacheEnc, h.Page)
+		return
+	}
+	c.that(kvpage.Bits(h.CacheEnc) == 0, "cache %q, expected floats: a head's codes need the whole head", h.CacheEnc)
 	c.cache(h.CacheEnc, h.Page)
 	c.summary(h.Page, h.Summary)
 }
@@ -210,7 +216,7 @@ func (c *check) rotary(s Style, rot, dim int) {
 }
 
 func (c *check) cache(e layout.Enc, page int) {
-	c.that(e == layout.F32 || e == layout.F16 || e == layout.BF16, "cache %q, expected f32, f16 or bf16", e)
+	c.that(e == layout.F32 || e == layout.F16 || e == layout.BF16 || kvpage.Bits(e) > 0, "cache %q, expected f32, f16, bf16, q8 or q4", e)
 	c.that(page > 0 && page%16 == 0, "page of %d tokens, expected a multiple of 16", page)
 }
 
@@ -232,6 +238,9 @@ func (p Linear) Operands() []Operand {
 	case Add:
 		return join(out, read(Float, "res"), one("y", Float, Write), dims("N"))
 	case QKV:
+		if p.QKV.Apart {
+			return join(out, p.QKV.operands(), dims("N"))
+		}
 		return join(out, p.QKV.operands(), dims("N", "P"))
 	}
 	return join(out, one("y", Float, Write), dims("N"))
@@ -248,7 +257,11 @@ func (h *Heads) operands() []Operand {
 	if h.KNorm != nil {
 		out = append(out, read(Vector, "kn")...)
 	}
-	out = join(out, one("q", Float, Write), one("cache", Cache, Update), rowmap())
+	out = append(out, one("q", Float, Write)...)
+	if h.Apart {
+		return join(out, one("k", Float, Write), one("v", Float, Write))
+	}
+	out = join(out, one("cache", Cache, Update), rowmap())
 	if h.Stream > 0 {
 		out = join(out, one("stream", Cache, Update), read(Int, "stream_pages"), read(Const, "place"))
 	}

@@ -1,6 +1,9 @@
 package work
 
-import "quire/ir/types/layout"
+import (
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
+)
 
 // SelectPages is the number of pages that an item of PageSelect scores.
 const SelectPages = 32
@@ -84,7 +87,7 @@ func (p PageSelect) Group(d Dims) int64 { return max(1, ceil(p.pages(d), SelectP
 // Scratch implements Params: the queries of a group times Scale, those above 0 and those
 // below apart.
 func (p PageSelect) Scratch() int64 {
-	return up64(2 * 4 * int64(p.Heads/p.KVHeads) * int64(Padded(p.Dim)))
+	return up64(2 * 4 * int64(p.Heads/p.KVHeads) * int64(kvpage.Pad(p.CacheEnc, p.Dim)))
 }
 
 // Temp implements Params: scores [slot][head][page], pages up to whole vectors.

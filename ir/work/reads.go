@@ -1,5 +1,10 @@
 package work
 
+import (
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
+)
+
 // Reader is a kernel whose work on a cache depends on the length of each sequence, so that
 // no Dims tell it: a window, pages that are picked.
 type Reader interface {
@@ -24,7 +29,19 @@ func (p Attention) Read(before, rows int64) (bytes, flops int64) {
 		tokens = int64(p.Budget-1)*int64(p.Page) + tokens - p.closed(before)*int64(p.Page)
 		lists = int64(p.Lists())
 	}
-	return 2 * lists * int64(p.Dim) * encBytes(p.CacheEnc) * tokens, 4 * int64(p.Heads*p.Dim) * rows * tokens
+	return 2 * lists * vectorBytes(p.CacheEnc, p.Dim) * tokens, 4 * int64(p.Heads*p.Dim) * rows * tokens
+}
+
+// vectorBytes is what a head's key or value of one token takes, its scales with it, its
+// padding without.
+func vectorBytes(e layout.Enc, dim int) int64 {
+	if b := kvpage.Bits(e); b > 0 {
+		return int64(dim*b+7)/8 + kvpage.ScaleBytes(e)
+	}
+	if e == layout.F32 {
+		return 4 * int64(dim)
+	}
+	return 2 * int64(dim)
 }
 
 // closed is the number of pages before that of the token at index i.
@@ -37,5 +54,5 @@ func (p PageSelect) Read(before, rows int64) (bytes, flops int64) {
 		return 0, 0
 	}
 	summaries := closed * int64(p.Page/p.Summary)
-	return 2 * int64(p.KVHeads*p.Dim) * encBytes(p.CacheEnc) * summaries, 4 * int64(p.Heads*p.Dim) * summaries
+	return 2 * int64(p.KVHeads) * vectorBytes(kvpage.SummaryEnc(p.CacheEnc), p.Dim) * summaries, 4 * int64(p.Heads*p.Dim) * summaries
 }

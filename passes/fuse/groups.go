@@ -48,3 +48,57 @@ func headGroups(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) er
 	}
 	return nil
 }
+
+// Stores fuses appends to the two quantised caches of a layer.
+func Stores(t target.Target) passes.Pass {
+	return passes.Pass{
+		Name: "fuse.stores",
+		Doc: `Appends of heads of the same keys and values to two quantised caches are one launch.
+
+Invariants: exact. Where caches are of floats the linear appends to both.
+
+	launch -> %r { heads, kv.append }  launch -> %s { heads, kv.append }
+	=>  launch -> %r, %s { heads, kv.append, heads, kv.append }`,
+		Requires: []passes.Prop{passes.Specialised},
+		Numerics: passes.Exact,
+		Run: passes.OnFuncs(ir.Kernel, func(c *passes.Context, m *ir.Module, f *ir.Func) error {
+			return stores(c, t, m, f)
+		}),
+	}
+}
+
+// appended is what the keys (arg 1) or values (2) that a part appends are heads of.
+func appended(p *ir.Part, arg int) *ir.Value {
+	i := slices.IndexFunc(p.Body, func(v *ir.Value) bool { return v.Op == ir.OpAppend })
+	k := p.Body[i].Args[arg]
+	for slices.Contains(p.Body, k) {
+		k = k.Args[0]
+	}
+	return k
+}
+
+func stores(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
+	type pair struct{ k, v *ir.Value }
+	before := map[pair]*ir.Value{} // the append of heads of keys and values that has no fellow yet
+	for _, l := range slices.Clone(f.Body) {
+		w := newView(t, m, f)
+		if l.Op != ir.OpLaunch || !within(l, []ir.Op{ir.OpHeads, ir.OpAppend}) || !holds(l, ir.OpHeads) || !holds(l, ir.OpAppend) || !w.quantises([]*ir.Value{l}) {
+			continue
+		}
+		of := pair{appended(part(l), 1), appended(part(l), 2)}
+		other := before[of]
+		if other == nil {
+			before[of] = l
+			continue
+		}
+		i := slices.Index(f.Body, l)
+		f.Body = slices.Insert(slices.Delete(f.Body, i, i+1), 1+slices.Index(f.Body, other), l) // it reads what the other does, and its cache is no one's before
+		w = newView(t, m, f)
+		if ok, err := w.try([]*ir.Value{other, l}); !ok {
+			c.Missed("fuse-stores", f, l, "%s: %v", l.Scope, err)
+			continue
+		}
+		c.Count("fuse-stores")
+	}
+	return nil
+}

@@ -19,7 +19,8 @@ func RopeAppend(t target.Target) passes.Pass {
 		Doc: `The merged q, k, v linear takes bias, head norms, rotation and cache append.
 
 Invariants: exact. The cluster is the linear and every launch after it that only
-adds a bias, norms heads, takes some of them, rotates or appends.
+adds a bias, norms heads, takes some of them, rotates or appends. A quantised cache takes
+whole heads: the linear leaves keys and values in buffers, and one launch appends them.
 
 	launch -> %qkv { matmul }  launch -> %q { rope }  launch -> %kv { rope, kv.append }
 	=>  launch -> %q, %kv { matmul, rope, rope, kv.append }`,
@@ -31,7 +32,8 @@ adds a bias, norms heads, takes some of them, rotates or appends.
 	}
 }
 
-// headOps may stand between the linear and the cache.
+// headOps may stand between the linear and the cache; the last two where the linear itself
+// appends.
 var headOps = []ir.Op{ir.OpSlice, ir.OpAdd, ir.OpRMSNorm, ir.OpRope, ir.OpHeads, ir.OpAppend}
 
 func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) error {
@@ -45,6 +47,14 @@ func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) er
 			continue
 		}
 		ok, err := w.try(cluster)
+		if !ok && w.quantises(cluster) { // what it stores has a kernel of its own
+			apart := w.inOrder(w.forward(l, headOps[:len(headOps)-2]))
+			if len(apart) == 1 {
+				continue
+			}
+			w.sink(cluster, apart)
+			ok, err = w.try(apart)
+		}
 		if ok {
 			c.Count("fuse-rope-append")
 		} else {
@@ -52,6 +62,32 @@ func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) er
 		}
 	}
 	return nil
+}
+
+// sink moves what is in all and not in some behind the last of some, where nothing in
+// between depends on the order.
+func (w *view) sink(all, some []*ir.Value) {
+	last := some[len(some)-1]
+	for _, l := range slices.Backward(w.inOrder(all)) {
+		i, j := slices.Index(w.f.Body, l), slices.Index(w.f.Body, last)
+		if slices.Contains(some, l) || i > j || !w.movable([]*ir.Value{l}, last) || conflicts(part(l), part(last)) {
+			continue
+		}
+		copy(w.f.Body[i:j], w.f.Body[i+1:j+1])
+		w.f.Body[j] = l
+	}
+}
+
+// quantises reports whether a launch appends to a quantised cache.
+func (w *view) quantises(ls []*ir.Value) bool {
+	for _, l := range ls {
+		for _, v := range part(l).Body {
+			if v.Op == ir.OpAppend && w.m.Cache(v.Type.Cache).Elem.IsQuantised() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // forward is l and the launches reached through buffers whose ops are all among

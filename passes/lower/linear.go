@@ -120,6 +120,10 @@ func (l *linear) epilogue(sum *ir.Value) error {
 	if d, ok := b.dst(sum); ok {
 		return l.store(d)
 	}
+	if len(b.part.Yield) == 3 && len(l.p.Rows) == 3 {
+		l.p.Epilogue = work.QKV
+		return l.apart(sum)
+	}
 	next := b.reader(sum)
 	switch {
 	case next == nil:
@@ -236,6 +240,54 @@ func (l *linear) qkv(sum *ir.Value) error {
 	if q == nil {
 		return fmt.Errorf("expected to yield q and the cache")
 	}
+	l.k.Values["q"] = qd
+	return l.heads(h, q, k, v, sum)
+}
+
+// apart takes three slices, q and k perhaps normed and rotated, each to a buffer.
+func (l *linear) apart(sum *ir.Value) error {
+	var of [3]*ir.Value // what q, k and v become
+	for i, y := range l.b.part.Yield {
+		at, err := l.segment(y, sum)
+		if err != nil {
+			return err
+		}
+		if of[at] != nil {
+			return fmt.Errorf("segment %d is yielded twice", at)
+		}
+		of[at] = y
+		l.k.Values[[]string{"q", "k", "v"}[at]] = l.b.part.Dst[i]
+	}
+	dim := 0
+	for _, y := range of[:2] { // as heads, for rotation or for what reads them
+		if s := y.Type.Shape; len(s) == 3 {
+			dim = constant(s[2])
+		}
+	}
+	if dim == 0 || l.p.Rows[1]%dim != 0 {
+		return fmt.Errorf("three segments of a sum, expected q or k as heads")
+	}
+	return l.heads(&work.Heads{Apart: true, KVHeads: l.p.Rows[1] / dim, Dim: dim}, of[0], of[1], of[2], sum)
+}
+
+// segment is which slice of the sum a value is made of.
+func (l *linear) segment(v, sum *ir.Value) (int, error) {
+	first := 0
+	for v.Op != ir.OpSlice && l.b.in[v] && len(v.Args) > 0 {
+		v = v.Args[0]
+	}
+	for i, n := range l.p.Rows {
+		if sliceAt(v, sum, first, n) {
+			return i, nil
+		}
+		first += n
+	}
+	return 0, fmt.Errorf("%s, expected to yield segments of the sum", v.Op)
+}
+
+// heads takes q and k, perhaps normed and rotated, and v.
+func (l *linear) heads(h *work.Heads, q, k, v, sum *ir.Value) (err error) {
+	b := l.b
 	h.Heads = l.p.Rows[0] / h.Dim
 	r := &rotation{}
 	if h.QNorm, err = l.head(r, q, sum, 0, l.p.Rows[0], "qn"); err != nil {
@@ -255,14 +307,34 @@ func (l *linear) qkv(sum *ir.Value) error {
 		l.k.Values["cs"] = r.table
 	}
 	l.p.QKV = h
-	l.k.Values["q"] = qd
 	return nil
 }
 
 // caches are those that are appended to, one or two; k and v are what is appended, whole.
 func (l *linear) caches() (h *work.Heads, k, v *ir.Value, err error) {
 	b := l.b
-	two := b.count(ir.OpAppend) == 2
+	if b.count(ir.OpAppend) == 2 {
+		if b.gpu() {
+			return nil, nil, nil, fmt.Errorf("no kernel of a GPU appends to two caches, expected a CPU")
+		}
+		return b.twoCaches(l.k.Values)
+	}
+	app := b.first(ir.OpAppend)
+	cache, page, err := b.cacheOf(app)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	d, ok := b.dst(app)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("expected to yield q and the cache")
+	}
+	l.k.Values["cache"] = d
+	return &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}, app.Args[1], app.Args[2], nil
+}
+
+// twoCaches are those of two appends of heads of the same k and v, which vals gets as cache
+// and stream.
+func (b *body) twoCaches(vals map[string]*ir.Value) (h *work.Heads, k, v *ir.Value, err error) {
 	names := []string{"cache", "stream"}
 	for _, app := range b.part.Body {
 		if app.Op != ir.OpAppend {
@@ -274,16 +346,9 @@ func (l *linear) caches() (h *work.Heads, k, v *ir.Value, err error) {
 		}
 		d, ok := b.dst(app)
 		if !ok {
-			return nil, nil, nil, fmt.Errorf("expected to yield q and the cache")
+			return nil, nil, nil, fmt.Errorf("expected to yield the caches")
 		}
-		name := names[0]
-		l.k.Values[name], names = d, names[1:]
-		if !two {
-			return &work.Heads{KVHeads: cache.Heads, Dim: cache.Dim, Page: page, Summary: b.summary(cache), CacheEnc: cacheEnc(cache)}, app.Args[1], app.Args[2], nil
-		}
-		if b.gpu() {
-			return nil, nil, nil, fmt.Errorf("no kernel of a GPU appends to two caches, expected a CPU")
-		}
+		vals[names[0]], names = d, names[1:]
 		kv, err := b.takenFrom(app)
 		if err != nil {
 			return nil, nil, nil, err

@@ -13,7 +13,11 @@ const DecodeSplit = 512
 
 func cacheEnc(c *ir.CacheDecl) layout.Enc { return layout.Enc(c.Elem.String()) }
 
+// matchStore takes an append, or two of the heads of the same keys and values.
 func matchStore(b *body) (Found, error) {
+	if b.count(ir.OpAppend) == 2 {
+		return matchStores(b)
+	}
 	app := b.first(ir.OpAppend)
 	if err := b.only(ir.OpAppend); err != nil {
 		return Found{}, err
@@ -36,6 +40,32 @@ func matchStore(b *body) (Found, error) {
 	}
 	return Found{work.KVStore{KVHeads: c.Heads, Dim: c.Dim, CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c)},
 		map[string]*ir.Value{"k": k, "v": v, "cache": d}}, f32s(k, v)
+}
+
+// matchStores takes appends to two caches that quantise. Others are the linear's.
+func matchStores(b *body) (Found, error) {
+	if err := b.only(ir.OpAppend, ir.OpHeads); err != nil {
+		return Found{}, err
+	}
+	if len(b.part.Yield) != 2 {
+		return Found{}, fmt.Errorf("yields %d values, expected two caches", len(b.part.Yield))
+	}
+	vals := map[string]*ir.Value{}
+	h, k, v, err := b.twoCaches(vals)
+	if err != nil {
+		return Found{}, err
+	}
+	if vals["k"], err = b.outer(k); err != nil {
+		return Found{}, err
+	}
+	if vals["v"], err = b.outer(v); err != nil {
+		return Found{}, err
+	}
+	p := work.KVStore{KVHeads: h.KVHeads, Dim: h.Dim, CacheEnc: h.CacheEnc, Page: h.Page, Summary: h.Summary, Stream: h.Stream, Place: h.Place}
+	if !work.Quantises(string(p.CacheEnc)) {
+		return Found{}, fmt.Errorf("two caches of %s, expected a linear to append to them, or quantised ones", p.CacheEnc)
+	}
+	return Found{p, vals}, f32s(vals["k"], vals["v"])
 }
 
 func matchAttention(b *body) (Found, error) {

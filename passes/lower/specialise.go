@@ -70,7 +70,7 @@ func specialise(m *ir.Module, step *ir.Func, spec Spec) (*ir.Func, error) {
 	for _, v := range step.Body {
 		if v.Op.Info().View || v.Op == ir.OpSlice || v.Op == ir.OpHeads {
 			s.absorbed[v] = true
-			if !scored(step, v) {
+			if !scored(step, v) && !quantised(m, step, v) {
 				continue
 			}
 		}
@@ -94,6 +94,28 @@ func scored(f *ir.Func, v *ir.Value) bool {
 	return v.Op == ir.OpHeads && slices.Contains(f.Results, v) || v.Op == ir.OpHeads && slices.ContainsFunc(f.Body, func(r *ir.Value) bool {
 		return r.Op == ir.OpPageEstimate && r.Args[0] == v
 	})
+}
+
+// quantised reports whether v is a slice that a cache quantises, which takes whole heads from
+// a buffer: the linear that makes the slice writes it there.
+func quantised(m *ir.Module, f *ir.Func, v *ir.Value) bool {
+	if v.Op != ir.OpSlice {
+		return false
+	}
+	for _, r := range f.Body {
+		if r.Op != ir.OpAppend || !m.Cache(r.Type.Cache).Elem.IsQuantised() {
+			continue
+		}
+		for _, a := range r.Args[1:3] {
+			for a.Op.Info().View || a.Op == ir.OpHeads {
+				a = a.Args[0]
+			}
+			if a == v {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // launch gives v a launch that writes its place.
@@ -129,7 +151,7 @@ func (s *specialiser) copy(part *ir.Part, done map[*ir.Value]*ir.Value, v *ir.Va
 		switch {
 		case a.Op == ir.OpWeight:
 			args[i] = s.f.Weight(s.m.Weight(ir.WeightName(a)))
-		case s.absorbed[a] && (s.place[a] == nil || v.Op != ir.OpPageEstimate):
+		case s.absorbed[a] && (s.place[a] == nil || a.Op == ir.OpHeads && v.Op != ir.OpPageEstimate):
 			w, err := s.copy(part, done, a)
 			if err != nil {
 				return nil, err

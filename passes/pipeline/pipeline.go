@@ -15,6 +15,7 @@ import (
 	"quire/passes/dots"
 	"quire/passes/duo"
 	"quire/passes/fuse"
+	"quire/passes/kvquant"
 	"quire/passes/lower"
 	"quire/passes/plan"
 	"quire/passes/quest"
@@ -30,6 +31,9 @@ type Options struct {
 	// caches (passes/quest); nil is off. Both approximate.
 	Duo   *duo.Options
 	Quest *quest.Options
+	// KV quantises caches of keys and values (passes/kvquant); the zero value leaves them as
+	// the model has them.
+	KV kvquant.Bits
 	// Target chooses specialisations and kernels; the zero Target is any CPU.
 	Target target.Target
 	// Taps makes the inputs of linears results of the step: what calibration reads.
@@ -65,11 +69,15 @@ func Standard(o Options) passes.Pipeline {
 	if o.Quest != nil {
 		p = append(p, quest.SelectPages(*o.Quest)) // after heads are split: streaming heads have no pages to select
 	}
+	if o.KV != 0 {
+		p = append(p, kvquant.QuantiseCaches(o.KV)) // anywhere before specialising: caches that are split later would inherit it
+	}
 	return append(p,
 		lower.Specialise(lower.Specs(o.Target)...), // the border: nothing approximates after it
 		fuse.RopeAppend(o.Target),                  // first: it wants the linear, its heads and the cache still apart
 		fuse.Epilogues(o.Target),                   // before pointwise: what a linear can take should not become a launch
 		fuse.Pointwise(o.Target),                   // what is left of elementwise chains
+		fuse.Stores(o.Target),                      // both appends of a split layer whose caches quantise
 		fuse.HeadGroups(o.Target),                  // both attentions of a split layer, where their heads stand
 		fuse.Pages(o.Target),                       // a selection is one launch
 		fuse.Norms(o.Target),                       // last fusion: a norm joins the finished linear
@@ -81,13 +89,13 @@ func Standard(o Options) passes.Pipeline {
 }
 
 // All returns every pass by itself, sorted by name, for tools that run one. Those
-// with options have their package's Defaults; duo's mask is then duo.Alternating.
+// with options have their package's Defaults; duo's mask is then duo.Alternating, and caches have 4 bits.
 func All() []passes.Pass { return For(target.Target{}) }
 
 // For returns every pass as All does, for a target.
 func For(t target.Target) []passes.Pass {
 	var out []passes.Pass
-	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, Taps: true, HeadTaps: true})
+	all := Standard(Options{Target: t, Dot: ir.DotI8, Duo: &duo.Defaults, Quest: &quest.Defaults, KV: kvquant.KV4, Taps: true, HeadTaps: true})
 	for _, p := range append(all, awq.AbsorbScales(nil), dots.TensorCores()) { // calibration's, before a model is written; a GPU's
 		if !slices.ContainsFunc(out, func(q passes.Pass) bool { return q.Name == p.Name }) {
 			out = append(out, p)

@@ -30,6 +30,7 @@ func build(t *testing.T, text string, o pipeline.Options) (*frontends.Model, *pr
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
+	o.KV = codes[m.Options.KV]
 	if _, err := pipeline.Standard(o).Run(m.Module, passes.Verify()); err != nil {
 		t.Fatal(err)
 	}

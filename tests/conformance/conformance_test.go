@@ -237,6 +237,10 @@ func variants() []variant {
 		{"llama mha odd", spec("llama", "hidden: 40\nheads: 5\nkv_heads: 5\nhead_dim: 16\nffn: 56"), 0, exact, nil, nil},
 		{"f16 cache", spec("llama", small, "kv: f16"), 0, 2e-4, nil, nil},
 		{"bf16 cache", spec("llama", small, "kv: bf16"), 0, 2e-3, nil, nil},
+		{"q8 cache", spec("llama", small, "kv: int8"), 0, 1e-2, nil, nil},
+		{"q4 cache biases tied", spec("qwen2", small, "tied_embeddings: true", "kv: int4"), 0, coarse, nil, nil},
+		{"q4 cache head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 24\nffn: 80", "kv: int4"), 0, coarse, nil, nil},
+		{"q4 cache window", spec("gemma3", "hidden: 80\nheads: 5\nkv_heads: 1\nhead_dim: 48\nffn: 112", "window: 8", "kv: int4"), 0, coarse, nil, nil},
 		{"dot i8", spec("llama", small, "quantisation: q4_0"), ir.DotI8, coarse, nil, nil},
 		{"dot bf16", spec("llama", small, "quantisation: q8_0"), ir.DotBF16, coarse, nil, nil},
 		{"dot bf16 of bf16", spec("qwen2", small, "quantisation: bf16"), ir.DotBF16, coarse, nil, nil},
@@ -246,6 +250,8 @@ func variants() []variant {
 		variant{"duo head norms", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 32\nffn: 80"), 0, exact,
 			&duo.Options{Mask: duo.Mask{{true, false, true}, {false, false, false}}, Sink: 0, Recent: 20}, nil},
 		variant{"duo chunked", spec("llama", small), 0, exact,
+			&duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 8, Prefill: duo.Chunked, Chunk: 64}, nil},
+		variant{"duo q4 cache chunked", spec("qwen2", small, "kv: int4"), 0, coarse,
 			&duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 8, Prefill: duo.Chunked, Chunk: 64}, nil},
 		variant{"duo f16 cache", spec("qwen2", small, "kv: f16"), 0, 2e-4, &duo.Options{Mask: duo.Mask{{true, true}, {true, false}}, Sink: 16, Recent: 16}, nil})
 	out = append(out, selecting()...)
@@ -274,6 +280,8 @@ func selecting() []variant {
 		{"quest duo", spec("llama", small), 0, 2e-5, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, pages(32, 16, 16, 0, 1, ir.PerGroup)},
 		{"quest duo odd", spec("qwen3", "hidden: 48\nheads: 6\nkv_heads: 3\nhead_dim: 24\nffn: 80", "kv: f16"), 0, 2e-4,
 			&duo.Options{Mask: duo.Mask{{true, false, true}, {true, true, true}}, Sink: 0, Recent: 20}, pages(33, 32, 32, 0, 8, ir.PerHead)},
+		{"quest q4 cache kept", spec("llama", small, "kv: int4"), 0, 5e-2, nil, pages(32, 16, 16, 0, 4, ir.PerGroup)},
+		{"quest duo q8 cache", spec("llama", small, "kv: int8"), 0, 1e-2, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 8}, pages(32, 16, 16, 0, 1, ir.PerHead)},
 		{"quest q4", spec("llama", small, "quantisation: q4g32"), 0, 2e-5, nil, pages(32, 16, 16, 0, 1, ir.PerGroup)},
 	}
 }

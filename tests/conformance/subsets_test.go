@@ -17,6 +17,7 @@ import (
 	"quire/passes/awq"
 	"quire/passes/canon"
 	"quire/passes/duo"
+	"quire/passes/kvquant"
 	"quire/passes/quest"
 	"quire/passes/siblings"
 )
@@ -42,6 +43,9 @@ func (s subset) String() string {
 	}
 	return strings.Join(parts, "+")
 }
+
+// kvOnly is the caches of s alone.
+func (s subset) kvOnly() subset { return subset{kv: s.kv} }
 
 func subsets() []subset {
 	var out []subset
@@ -107,6 +111,9 @@ func (s subset) rewrite(t *testing.T, m *ir.Module, z sizes) {
 	}
 	if s.quest {
 		p = append(p, quest.SelectPages(quest.Options{Budget: z.budget, Page: z.page, PhysicalPage: z.physical, Per: ir.PerGroup, Reselect: 1}))
+	}
+	if s.kv != "" {
+		p = append(p, kvquant.QuantiseCaches(codes[s.kv]))
 	}
 	if _, err := p.Run(m, passes.Verify()); err != nil {
 		t.Fatal(err)
@@ -195,7 +202,10 @@ func worst(got, want [][]float64) float64 {
 }
 
 // caches are the words of --kv that subsets are made of.
-var caches = []string{""}
+var caches = []string{"", "int8", "int4"}
+
+// codes are the widths of those that quantise.
+var codes = map[string]kvquant.Bits{"int8": kvquant.KV8, "int4": kvquant.KV4}
 
 // Every subset in its exact case (a budget and a recent window that cover the sequences,
 // scales whose inverse is absorbed) is the model of the same weights and caches up to the
@@ -207,7 +217,11 @@ func TestSubsetsExact(t *testing.T) {
 			base := subset{awq: s.awq, kv: s.kv}
 			m := member(t, members[family], s)
 			if plain[base] == nil {
-				plain[base] = transcript(t, m.Module, m.Float32)
+				b := member(t, members[family], base)
+				if s.kv != "" {
+					base.kvOnly().rewrite(t, b.Module, everything)
+				}
+				plain[base] = transcript(t, b.Module, b.Float32)
 			}
 			s.rewrite(t, m.Module, everything)
 			if d := worst(transcript(t, m.Module, scaled(m.Float32, m.Module)), plain[base]); !(d <= 1e-9) {
@@ -220,7 +234,7 @@ func TestSubsetsExact(t *testing.T) {
 // limits are how far each rewrite may move the logits of the tiny models (relative L2 of all
 // rows together, at the sizes of little); several together move them as independent errors
 // do, by the root of the sum of squares, or less.
-var limits = map[string]float64{"awq": 0.4, "duo": 0.7, "quest": 0.5}
+var limits = map[string]float64{"awq": 0.4, "duo": 0.7, "quest": 0.5, "int8": 0.03, "int4": 0.2}
 
 func (s subset) limit() float64 {
 	sum := 0.0
@@ -260,6 +274,8 @@ func composed() []variant {
 	return []variant{
 		{"awq duo quest qwen2", spec("qwen2", small, "awq: {bits: 4, group: 32}", "kv: f16"), 0, 2e-4, split(duo.Mask{{true, false}, {true, true}}), o(32)},
 		{"awq duo quest gemma2", spec("gemma2", small, "window: 8", "awq: {bits: 3, group: 32}"), 0, 2e-5, split(duo.Mask{{false, false}, {false, true}}), o(48)},
+		{"awq duo quest int8 qwen2", spec("qwen2", small, "awq: {bits: 4, group: 32}", "kv: int8"), 0, 2e-2, split(duo.Mask{{true, false}, {true, true}}), o(32)},
+		{"awq duo quest int4 gemma2", spec("gemma2", small, "window: 8", "awq: {bits: 3, group: 32}", "kv: int4"), 0, 1e-1, split(duo.Mask{{false, false}, {false, true}}), o(48)},
 		{"awq duo phi3", spec("phi3", small, "awq: {bits: 4, group: 32}"), 0, 2e-5, split(duo.Mask{{false, false}, {true, false}}), nil},
 	}
 }

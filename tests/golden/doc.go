@@ -24,8 +24,8 @@
 //	more-results              results come behind those that were there
 //	duo=(mask=10/01, sink=1, recent=2, chunk=4)
 //	quest=(budget=4, page=2, physical-page=2, dense-layers=0, per=head)
-//	                          options of duo.split-heads and quest.select-pages, and that
-//	                          standard has them; absent: the package's Defaults. A mask has
+//	kv=4                      options of duo.split-heads, quest.select-pages and
+//	                          kvquant.quantise-caches, and that standard has them; absent: the package's Defaults. A mask has
 //	                          a row a layer: 1 retrieval, 0 streaming
 //	target=sm_90a             passes that choose kernels choose that machine's; absent: any CPU's
 //	not-idempotent            a second run may change the text again (say why in a comment)

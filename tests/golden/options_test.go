@@ -9,20 +9,23 @@ import (
 	"quire/passes"
 	"quire/passes/awq"
 	"quire/passes/duo"
+	"quire/passes/kvquant"
 	"quire/passes/pipeline"
 	"quire/passes/quest"
 )
 
 // named returns the passes of a name, with the options that the directive gives.
 func (r *runCase) named(name string) passes.Pipeline {
-	duoOptions, questOptions, t := r.duo(), r.quest(), r.target()
+	duoOptions, questOptions, kv, t := r.duo(), r.quest(), r.kv(), r.target()
 	switch {
 	case name == "standard":
-		return pipeline.Standard(pipeline.Options{Duo: duoOptions, Quest: questOptions, Target: t})
+		return pipeline.Standard(pipeline.Options{Duo: duoOptions, Quest: questOptions, KV: kv, Target: t})
 	case name == "duo.split-heads" && duoOptions != nil:
 		return passes.Pipeline{duo.SplitHeads(*duoOptions)}
 	case name == "awq.absorb-scales" && r.d.HasArg("sites"):
 		return passes.Pipeline{awq.AbsorbScales(r.list("sites"))}
+	case name == "kvquant.quantise-caches" && kv != 0:
+		return passes.Pipeline{kvquant.QuantiseCaches(kv)}
 	case name == "quest.select-pages" && questOptions != nil:
 		return passes.Pipeline{quest.SelectPages(*questOptions)}
 	}
@@ -44,6 +47,18 @@ func (r *runCase) target() target.Target {
 		r.d.Fatalf(r.t, "%v", err)
 	}
 	return t
+}
+
+// kv reads kv=8; 0 without it.
+func (r *runCase) kv() (bits kvquant.Bits) {
+	if arg, ok := r.d.Arg("kv"); ok {
+		n, err := strconv.Atoi(arg.SingleVal(r.t))
+		if err != nil {
+			r.d.Fatalf(r.t, "kv: %v", err)
+		}
+		bits = kvquant.Bits(n)
+	}
+	return bits
 }
 
 // duo reads duo=(mask=10/01, sink=1, recent=2, chunk=4); nil without it.

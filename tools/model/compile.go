@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"quire/codegen"
@@ -60,28 +59,12 @@ func (o Options) complete() (Options, error) {
 	return o, err
 }
 
-// RefuseOptions is an error that names the model options which need passes that this build does not have.
-func RefuseOptions(o spec.Options) error {
-	if names := o.Names(); len(names) > 0 {
-		return fmt.Errorf("%s: not in this build, expected a model without it", strings.Join(names, ", "))
-	}
-	return nil
-}
-
-// Source opens a model that has weights or a spec, and refuses the options that nothing compiles yet.
+// Source opens a model that has weights or a spec.
 func Source(ref Ref, o frontends.Options) (*frontends.Model, error) {
 	if ref.Kind == Compiled {
 		return nil, fmt.Errorf("%s: a compiled program, expected a model that can be compiled", ref.Path)
 	}
-	m, err := frontends.Load(ref.Path, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := RefuseOptions(m.Options); err != nil {
-		m.Close()
-		return nil, err
-	}
-	return m, nil
+	return frontends.Load(ref.Path, o)
 }
 
 // Compile loads ref, runs the pipeline and builds. The Program's weights stay in the model's files.
@@ -116,7 +99,7 @@ func (o Options) Passes(f spec.Options) (passes.Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(f.Quest), HeadTaps: o.taps}), nil
+	return pipeline.Standard(pipeline.Options{Target: o.Target, Dot: o.Dot, Duo: duo, Quest: questOptions(f.Quest), KV: kvBits(f.KV), HeadTaps: o.taps}), nil
 }
 
 // pipeline runs the passes on the model's module, or the rest of them on a dump.

@@ -46,9 +46,6 @@ func Build(ctx context.Context, model string, o Options) (*Built, error) {
 	if o, err = o.complete(); err != nil {
 		return nil, err
 	}
-	if err := RefuseOptions(o.Frontend.Options); err != nil {
-		return nil, err
-	}
 	key, err := o.key(ref)
 	if err != nil {
 		return nil, err

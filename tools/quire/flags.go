@@ -53,7 +53,7 @@ type modelFlags struct {
 	AWQ   string `name:"awq" placeholder:"bits=4|3[,group=N]" help:"Round the linears to integers at load."`
 	Duo   string `placeholder:"FILE.tsv[,...]" help:"Split heads into retrieval and streaming ones (DuoAttention)."`
 	Quest string `placeholder:"budget=N[,...]" help:"Read the most promising pages of a long cache (Quest)."`
-	KV    string `name:"kv" placeholder:"f32|f16|bf16|int8|int4" help:"Elements of the KV cache."`
+	KV    string `name:"kv" placeholder:"f32|f16|bf16|int8|int4" help:"Elements of the KV cache; int8 and int4 are codes with a scale and a zero for each head of each token."`
 }
 
 // options reads the flags. Context is a compile option only for commands that print it.
@@ -72,7 +72,7 @@ func (m *modelFlags) options(g *Global) (model.Options, error) {
 			return o, wrong("%w", err)
 		}
 	}
-	return o, refused(o.Frontend.Options)
+	return o, nil
 }
 
 // aim says what to compile for. A GPU multiplies numbers of 16 bits.
@@ -86,18 +86,6 @@ func (m *modelFlags) aim(o *model.Options, t target.Target) error {
 	}
 	o.Dot = ir.DotF16
 	return nil
-}
-
-// refused names the flags that this build parses and does not compile yet.
-func refused(o spec.Options) error {
-	names := o.Names()
-	if len(names) == 0 {
-		return nil
-	}
-	for i, n := range names {
-		names[i] = "--" + strings.Replace(n, "=", " ", 1)
-	}
-	return &usageError{err: fmt.Errorf("%s: not in this build, expected none of --kv int8|int4", strings.Join(names, ", "))}
 }
 
 // parseTarget reads --target; "" and native are the host.
