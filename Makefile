@@ -63,9 +63,9 @@ conformance:
 kernels:
 	@$(TEST) ./codegen/...
 
-# Whole models against other people's software.
+# Whole models against other people's software; the commands that measure.
 models:
-	@$(TEST) ./tests/e2e/...
+	@$(TEST) ./tests/e2e/... ./tests/bench/...
 
 # The command line.
 script:

@@ -21,6 +21,7 @@
 //	bound=1e-3                how far an approximating pass may go (relative L2 of a row)
 //	exact                     the parameters are the approximating pass's exact case
 //	caches                    the caches hold other numbers afterwards; what is read of them is the same
+//	either-order              the passes in reverse give the same text
 //	more-results              results come behind those that were there
 //	duo=(mask=10/01, sink=1, recent=2, chunk=4)
 //	quest=(budget=4, page=2, physical-page=2, dense-layers=0, per=head)

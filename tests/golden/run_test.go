@@ -51,6 +51,7 @@ func run(t *testing.T, d *datadriven.TestData) string {
 	r.rules(out)
 	r.repeatable(out)
 	r.idempotent(out)
+	r.eitherOrder(out)
 	r.shuffled(before, out)
 	r.meaning(before, out.m)
 	return r.misses(out) + r.shown(before, out)
@@ -106,6 +107,19 @@ func (r *runCase) repeatable(o outcome) {
 	if again := r.once(0); again.err != nil || ir.Print(again.m) != ir.Print(o.m) {
 		r.t.Errorf("%s: a second run from the same text gives other bytes (error %v):\n%s", r.d.Pos, again.err, ir.Print(again.m))
 	}
+}
+
+// eitherOrder holds the passes in reverse against the first run.
+func (r *runCase) eitherOrder(o outcome) {
+	if !r.d.HasArg("either-order") {
+		return
+	}
+	first := slices.Clone(r.pipeline)
+	slices.Reverse(r.pipeline)
+	if s := r.once(0); s.err != nil || ir.Print(s.m) != ir.Print(o.m) {
+		r.t.Errorf("%s: the passes in reverse give another module (error %v):\n%s", r.d.Pos, s.err, ir.Print(s.m))
+	}
+	r.pipeline = first
 }
 
 // idempotent runs the last pass on its own result.
