@@ -8,6 +8,9 @@ import (
 	"quire/frontends/spec"
 	"quire/ir"
 	"quire/ir/interp"
+	"quire/ir/types"
+	"quire/ir/types/layout"
+	"quire/passes/kvquant"
 	"quire/runtime/cpu"
 	"quire/runtime/device"
 	"quire/runtime/program"
@@ -29,6 +32,7 @@ type Attention struct {
 	Heads, Dim int    // of keys
 	Attrs      ir.AttentionAttrs
 	Kept       interp.Kept // what decode rows read of it
+	Enc        layout.Enc  // what the cache keeps of keys and values, by kvpage.Round
 }
 
 // Watch compiles ref with taps and binds it, with room for a sequence of so many tokens.
@@ -53,7 +57,7 @@ func (o Options) watched(ctx context.Context, m *frontends.Model, tokens, thread
 	for _, v := range m.Module.Func("step").Body {
 		if v.Op == ir.OpAttention {
 			c := m.Module.Cache(v.Args[1].Type.Cache)
-			w.Layers = append(w.Layers, Attention{Cache: c.Name, Heads: c.Heads, Dim: c.Dim, Attrs: v.Attrs.(ir.AttentionAttrs)})
+			w.Layers = append(w.Layers, Attention{Cache: c.Name, Heads: c.Heads, Dim: c.Dim, Attrs: v.Attrs.(ir.AttentionAttrs), Enc: enc(c.Elem, kvBits(m.Options.KV))})
 		}
 	}
 	if err := w.kept(m.Options); err != nil {
@@ -73,6 +77,14 @@ func (o Options) watched(ctx context.Context, m *frontends.Model, tokens, thread
 	}
 	w.dev, err = cpu.Load(ctx, w.Program, cpu.Options{Threads: threads, Pages: pages})
 	return w, err
+}
+
+// enc is how caches hold numbers: of the frontend's elements, unless they are quantised.
+func enc(e types.Elem, bits kvquant.Bits) layout.Enc {
+	if bits != 0 {
+		return layout.Enc(bits.Elem().Quant)
+	}
+	return layout.Enc(e.DType.String())
 }
 
 // kept says of each layer what the rewrites leave of it; windows stay as they are.

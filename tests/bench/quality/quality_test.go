@@ -53,6 +53,7 @@ func TestMeasured(t *testing.T) {
 		{subset{kv: "f32"}, b.duo, true},
 		{subset{kv: "f32", duo: true, quest: true}, b.duo, false},
 		{subset{kv: "f32", duo: true}, "sparsity=0.5,sink=4,recent=124", true},
+		{subset{kv: "int8", quest: true}, b.duo, false},
 	} {
 		b.duo = c.duo
 		rows, of, err := b.measure(t.Context(), c.s, ids, at, plain)

@@ -9,10 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"quire/ir/interp"
+	"quire/ir/types/kvpage"
 	"quire/runtime/device"
 	"quire/tools/calibrate"
 	"quire/tools/model"
@@ -222,7 +224,7 @@ func (r *walk) run(ctx context.Context, ids []int32) ([]measured, error) {
 	return r.means(), nil
 }
 
-// grow keeps the step's keys.
+// grow keeps the step's keys, as the cache does.
 func (r *walk) grow(taps map[string][]float32) error {
 	if r.keys == nil {
 		for _, l := range r.Layers {
@@ -234,7 +236,12 @@ func (r *walk) grow(taps map[string][]float32) error {
 		if len(row) != l.Heads*l.Dim || len(taps["q."+l.Cache]) == 0 {
 			return fmt.Errorf("layer %d shows keys of %d, expected %d heads of %d", i, len(row), l.Heads, l.Dim)
 		}
-		k := r.keys[i]
+		k, row := r.keys[i], slices.Clone(row)
+		for h := range l.Heads {
+			if !kvpage.Round(l.Enc, row[h*l.Dim:(h+1)*l.Dim]) {
+				return fmt.Errorf("layer %d: a cache of %s", i, l.Enc)
+			}
+		}
 		for _, x := range row {
 			k.Data = append(k.Data, float64(x))
 		}
