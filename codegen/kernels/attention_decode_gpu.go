@@ -39,7 +39,19 @@ func newDecoderGPU(k *kernel.Kernel, p work.DecodeGPU) decoderGPU {
 
 type decoderGPU struct {
 	attnGPU
-	p work.DecodeGPU
+	p     work.DecodeGPU
+	after *afterGPU // nil: the launch is of these heads alone, or they come first
+}
+
+// splits is the number of items of a group, as the grid has them.
+func (d decoderGPU) splits() kernel.I64 {
+	k, most := d.k, int64(work.MaxSplits)
+	if d.after != nil {
+		most = min(most, d.after.most)
+	}
+	// Indices of items fit 32 bits, whose division is short.
+	n := k.Int32(int32(d.p.Blocks)).Over(k.Dim("N").I32().Times(int32(d.p.Groups()))).I64()
+	return n.Min(k.Int(most)).Max(k.Int(1))
 }
 
 // strip is a run of dims that a quad (keys) or eight rows of lanes (values) load at once:
@@ -72,12 +84,12 @@ type spanGPU struct {
 
 func (d decoderGPU) item() {
 	k, p := d.k, d.p
-	// Indices of items fit 32 bits, whose division is short.
-	most := k.Int32(int32(p.Blocks)).Over(k.Dim("N").I32().Times(int32(p.Groups()))).I64()
-	splits := most.Min(k.Int(work.MaxSplits)).Max(k.Int(1))
-	item := k.Item().I32()
-	group := item.Over(splits.I32()).I64()
-	split := k.Item().Sub(group.Mul(splits))
+	splits, nth := d.splits(), k.Item()
+	if d.after != nil {
+		nth = nth.Sub(d.after.items)
+	}
+	group := nth.I32().Over(splits.I32()).I64()
+	split := nth.Sub(group.Mul(splits))
 	row, of := group.Over(p.Groups()), group.Modulo(p.Groups())
 	list, share := of.Over(int64(p.Shares())), of.Modulo(int64(p.Shares()))
 	s := spanGPU{h: list.Over(int64(p.Lists() / p.KVHeads)), splits: splits, group: group, split: split}
@@ -89,7 +101,7 @@ func (d decoderGPU) item() {
 	least := int64(p.Split / work.TileGPU)
 	s.used = splits.Min(s.tiles.count.Plus(least - 1).Over(least))
 	skip := share.Times(int64(p.Queries()))
-	s.query = row.Times(int64(p.Lists())).Add(list).Times(int64(d.group)).Add(skip)
+	s.query = d.first(row, list).Add(skip)
 	s.live = k.Int(int64(d.group)).Sub(skip).Min(k.Int(int64(p.Queries())))
 	kernel.When(k, split.Lt(s.used), func() {
 		at := func(split kernel.I64) kernel.I64 {
@@ -98,6 +110,16 @@ func (d decoderGPU) item() {
 		s.first, s.end = at(split), at(split.Plus(1))
 		d.finish(s, d.stream(s))
 	})
+}
+
+// first is the first query of a row's list among all rows' heads.
+func (d decoderGPU) first(row, list kernel.I64) kernel.I64 {
+	if d.among == nil {
+		return row.Times(int64(d.p.Lists())).Add(list).Times(int64(d.group))
+	}
+	each := int64(d.p.Lists() / d.p.KVHeads)
+	kv := listed(d.k, list.Over(each).Plus(int64(d.among.first)))
+	return row.Times(int64(d.among.heads)).Add(kv.Times(each).Add(list.Modulo(each)).Times(int64(d.group)))
 }
 
 // queries loads a lane's part of all products' B: queries * logScale, zero beyond live.
@@ -150,7 +172,7 @@ func (d decoderGPU) place(s spanGPU, page, t kernel.I64) (kernel.Ptr[kernel.U8],
 }
 
 func (d decoderGPU) page(s spanGPU, t kernel.I64) kernel.I64 {
-	return physical(d.k, s.slot, s.tiles.token(t.Min(s.end.Plus(-1))).Over(int64(d.attnGPU.p.Page)))
+	return d.physical(s.slot, s.tiles.token(t.Min(s.end.Plus(-1))).Over(int64(d.attnGPU.p.Page)))
 }
 
 // load loads a warp's 16 entries of one half of a tile, for lanes that take the tokens

@@ -17,7 +17,15 @@ type attnGPU struct {
 	p     work.Attention
 	half  kernel.Half
 	group int
-	pad   int // elements of a head in the cache
+	pad   int    // elements of a head in the cache
+	among *among // nil: q and o hold the heads of p alone
+}
+
+func (a attnGPU) second() bool { return a.among != nil && a.among.second }
+
+// physical is the physical page of a slot's logical page.
+func (a attnGPU) physical(slot, page kernel.I64) kernel.I64 {
+	return physicalOf(a.k, a.second(), slot, page)
 }
 
 func newAttnGPU(k *kernel.Kernel, p work.Attention) attnGPU {
@@ -35,7 +43,8 @@ func (a attnGPU) row() int64 { return int64(2 * a.pad) }
 // valuesAfter bytes on.
 func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
 	bytes := work.PageStride(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.Summary, a.p.CacheEnc)
-	return kernel.Arg[kernel.U8](a.k, "cache").At(page.Times(bytes).Add(h.Times(a.row() * int64(a.p.Page))))
+	cache, _ := cacheNames(a.second())
+	return kernel.Arg[kernel.U8](a.k, cache).At(page.Times(bytes).Add(h.Times(a.row() * int64(a.p.Page))))
 }
 
 func (a attnGPU) valuesAfter() int64 {

@@ -97,6 +97,72 @@ func TestDecodeGPUOverPickedPages(t *testing.T) {
 	}
 }
 
+// Both classes of heads in one launch are what each is alone, where they stand.
+func TestHeadGroupsGPU(t *testing.T) {
+	stream := work.Attention{Heads: 6, KVHeads: 2, Dim: 64, CacheEnc: layout.F16, Page: 64, Window: 70, Sink: 3}
+	list := []int{1, 2, 4, 0, 3}
+	for _, tgt := range gpus(t) {
+		for _, full := range []work.Attention{
+			{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64},
+			{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 3},
+			{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 2, PerHead: true},
+		} {
+			g := work.HeadGroupsGPU{HeadGroups: work.HeadGroups{Full: full, Stream: stream, List: list}, Blocks: 24}
+			for _, a := range []*work.Attention{&g.Full, &g.Stream} {
+				a.Scale, a.Phase, a.Split = 0.125, work.Decode, a.Page
+			}
+			l := open(t, tgt, g)
+			for _, b := range [][]slotRows{{{0, 1}}, {{63, 1}, {400, 1}, {64, 1}, {129, 1}}} {
+				testGroupsGPU(t, l, tgt.Name, g, b)
+			}
+		}
+	}
+}
+
+func testGroupsGPU(t *testing.T, l lib, name string, g work.HeadGroupsGPU, b []slotRows) {
+	t.Helper()
+	full, stream := newKVStepGPU(t, g.Full, b), newKVStepGPU(t, g.Stream, b)
+	all := full.operands()
+	all["stream"], all["stream_pages"] = addr(stream.cache), addr(stream.page)
+	if g.Full.Budget > 0 {
+		pick := full.randomLists(t)
+		lists := func(n, l int) []int32 { return pick[(n*g.Full.Lists()+l)*g.Full.Budget:][:g.Full.Budget] }
+		full.blind(lists, g.Full.Lists())
+		full.pages = func(n, head int) []int {
+			var out []int
+			for _, page := range lists(n, head/(g.Full.Heads/g.Full.Lists())) {
+				out = append(out, int(page))
+			}
+			return out
+		}
+		all["pick"] = addr(pick)
+	}
+	places := alloc[int32](t, len(g.List))
+	copy(places, g.Constant("list"))
+	group, rows := g.Full.Heads/g.Full.KVHeads, int(full.d.N)
+	size := group * g.Full.Dim
+	q, o := alloc[float32](t, rows*len(g.List)*size), poison(alloc[float32](t, rows*len(g.List)*size))
+	// A class's heads of a kv head, in a tensor of both.
+	each := func(f func(alone, among func(x []float32) []float32, s *kvStep)) {
+		for n := range rows {
+			for i, kv := range g.List {
+				s, j := full, i
+				if i >= g.Full.KVHeads {
+					s, j = stream, i-g.Full.KVHeads
+				}
+				f(func(x []float32) []float32 { return x[(n*s.p.KVHeads+j)*size:][:size] },
+					func(x []float32) []float32 { return x[(n*len(g.List)+kv)*size:][:size] }, s)
+			}
+		}
+	}
+	each(func(alone, among func([]float32) []float32, s *kvStep) { copy(among(q), alone(s.q)) })
+	all["q"], all["o"], all["list"] = addr(q), addr(o), addr(places)
+	l.bind(t, 0, g, full.d, all).run(2)
+	each(func(alone, among func([]float32) []float32, s *kvStep) { copy(alone(s.o), among(o)) })
+	full.checkTo(t, name, tolGPU(g.Full))
+	stream.checkTo(t, name, tolGPU(g.Full))
+}
+
 // A slot's only row reads its lists in the company of prompts, too.
 func TestPrefillGPUOverPickedPages(t *testing.T) {
 	for _, tgt := range gpus(t) {

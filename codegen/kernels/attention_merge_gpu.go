@@ -48,6 +48,9 @@ func (d decoderGPU) finish(s spanGPU, r resultGPU) {
 		g.Sync()
 		kernel.When(k, g.Thread().Eq(k.Int(0)), func() {
 			counter := kernel.Arg[kernel.I32](k, "part").At(s.group)
+			if d.after != nil {
+				counter = counter.At(d.after.groups)
+			}
 			kernel.StoreI32(d.flag(), g.Arrive(counter, s.used.Plus(-1).I32()))
 		})
 		g.Sync()
@@ -134,6 +137,9 @@ func (d decoderGPU) each(s spanGPU, f func(q, at kernel.I64)) {
 // part is the partial result of a split of the item's group.
 func (d decoderGPU) part(s spanGPU, split kernel.I64) kernel.Ptr[kernel.F32] {
 	at := s.group.Mul(s.splits).Add(split).Times(d.p.PartFloats())
+	if d.after != nil {
+		at = at.Add(d.after.floats)
+	}
 	return kernel.Arg[kernel.F32](d.k, "part").Plus(work.CounterBytes / 4).At(at)
 }
 

@@ -49,6 +49,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return attentionPrefillGPU(p), true
 	case work.Sweep:
 		return main(func(k *kernel.Kernel) { sweepGPU(k, p) })
+	case work.HeadGroupsGPU:
+		return headGroupsGPU(p), true
 	case work.DecodeGPU:
 		return attentionDecodeGPU(p), true
 	}

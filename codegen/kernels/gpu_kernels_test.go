@@ -44,6 +44,9 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_256", prefillGPU(256, layout.F16, 0), []string{"ldmatrix"}},
 	{"pageselect", work.PageSelectGPU{PageSelect: quest, Blocks: 264}, []string{"atom.global.gpu.inc.u32"}},
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
+	{"groups", groupsGPU(decodeGPU(128, layout.F16, 0).Attention), []string{"mma.sync"}},
+	{"groups_picks", groupsGPU(pickedGPU().Attention), []string{"mma.sync"}},
+	{"pageselect_among", work.PageSelectGPU{PageSelect: quest, Blocks: 264, Among: 48, List: []int{0, 1, 3, 4, 6, 8, 9, 11}}, []string{"atom.global.gpu.inc.u32"}},
 	{"prefill_picks", prefillPicks(false), []string{"ldmatrix"}},
 	{"prefill_picks_head", prefillPicks(true), []string{"ldmatrix"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
@@ -126,6 +129,14 @@ func pickedGPU() work.DecodeGPU {
 	p := decodeGPU(128, layout.F16, 0)
 	p.Window, p.Sink, p.Summary, p.Budget, p.Kept = 0, 0, quest.Summary, quest.Budget, true
 	return p
+}
+
+// groupsGPU is attention of 8 kv heads that stand among 4 of a window's.
+func groupsGPU(full work.Attention) work.HeadGroupsGPU {
+	stream := full
+	full.Window, full.Sink = 0, 0
+	stream.Heads, stream.KVHeads, stream.Window, stream.Sink, stream.Summary, stream.Budget, stream.Kept = 16, 4, 257, 64, 0, 0, false
+	return work.HeadGroupsGPU{Blocks: 264, HeadGroups: work.HeadGroups{Full: full, Stream: stream, List: []int{0, 1, 3, 4, 6, 8, 9, 11, 2, 5, 7, 10}}}
 }
 
 func prefillPicks(perHead bool) work.PrefillGPU {

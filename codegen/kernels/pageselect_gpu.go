@@ -169,7 +169,11 @@ func (s selectorGPU) score(r selected, gh, split, splits, closed kernel.I64) {
 // parts are a lane's channels of the queries, times Scale: [query][word][two].
 func (s selectorGPU) parts(r selected, first, n, words int) [][][2]kernel.F32 {
 	k, p := s.k, s.p
-	q := kernel.Arg[kernel.F32](k, "q").At(r.n.Times(int64(p.KVHeads)).Add(r.h).Times(int64(s.group * p.Dim)))
+	kv := r.n.Times(int64(p.KVHeads)).Add(r.h)
+	if p.Among > 0 {
+		kv = r.n.Times(int64(p.Among / s.group)).Add(listed(k, r.h))
+	}
+	q := kernel.Arg[kernel.F32](k, "q").At(kv.Times(int64(s.group * p.Dim)))
 	out := make([][][2]kernel.F32, n)
 	for j := range out {
 		for w := range words {

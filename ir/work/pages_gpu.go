@@ -52,13 +52,18 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * Padded(p.Dim)) }
 // head has Splits items, which share its pages. The last of them to finish makes the lists.
 // A row that opens a page has the summaries of the page before made on the way.
 //
-// Operands: q f32[N, Heads, Dim], cache (Update), slot_start, slot_new, slot_len, pages, scores
-// (Temp), pick i32[N, Lists, Budget] or, with Every, kept; S, P.
+// With List q holds kv heads of another cache, too: Among heads in all.
+//
+// Operands: q f32[N, Heads or Among, Dim], cache (Update), slot_start, slot_new, slot_len,
+// pages, (List: list i32[KVHeads] (Const)), scores (Temp), pick i32[N, Lists, Budget] or,
+// with Every, kept; S, P.
 //
 // Items: (slot * KVHeads + kv head) * Splits + split.
 type PageSelectGPU struct {
 	PageSelect
-	Blocks int // items that fill the device
+	Blocks int   // items that fill the device
+	Among  int   // with List: query heads of q
+	List   []int // the place of each kv head among those of q; nil: q holds no others
 }
 
 // Family implements Params.
@@ -66,7 +71,7 @@ func (p PageSelectGPU) Family() string { return "pageselect_gpu" }
 
 // Key implements Params.
 func (p PageSelectGPU) Key() string {
-	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks)
+	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks, "among", p.Among)
 }
 
 // Validate implements Params.
@@ -77,18 +82,40 @@ func (p PageSelectGPU) Validate() error {
 	if err := p.PageSelect.Validate(); err != nil {
 		return err
 	}
+	c.that((p.Among > 0) == (len(p.List) > 0), "%d heads in q and a list of %d kv heads", p.Among, len(p.List))
+	if p.Among > 0 {
+		group := p.Heads / p.KVHeads
+		c.that(len(p.List) == p.KVHeads && p.Among%group == 0, "a list of %d kv heads among %d heads, expected %d in groups of %d", len(p.List), p.Among, p.KVHeads, group)
+		c.list(p.List, p.Among/group)
+	}
 	return c.err()
+}
+
+// Constant implements Constants.
+func (p PageSelectGPU) Constant(string) []int32 { return int32s(p.List) }
+
+// CheckConstant implements Constants.
+func (p PageSelectGPU) CheckConstant(_ string, list []int32) error {
+	return checkList(list, p.KVHeads, p.Among/(p.Heads/p.KVHeads))
 }
 
 // Operands implements Params.
 func (p PageSelectGPU) Operands() []Operand {
-	all := p.PageSelect.Operands()
-	for i := range all {
-		if all[i].Name == "cache" {
-			all[i].Mode = Update
+	var out []Operand
+	for _, o := range p.PageSelect.Operands() {
+		switch o.Name {
+		case "cache":
+			o.Mode = Update
+		case "scores":
+			if len(p.List) > 0 {
+				out = append(out, read(Const, "list")...)
+			}
+		case "C":
+			continue // it is known to the device alone
 		}
+		out = append(out, o)
 	}
-	return all[:len(all)-1] // C is known to the device alone
+	return out
 }
 
 // Splits is the number of items of a slot's kv head.

@@ -141,7 +141,8 @@ func (w *view) try(ls []*ir.Value) (bool, error) {
 		return false, err
 	}
 	last := ls[len(ls)-1]
-	if !w.movable(ls[:len(ls)-1], last) {
+	after, ok := w.postponed(ls)
+	if !ok {
 		return false, errCrosses
 	}
 	gone := map[*ir.Value]bool{}
@@ -155,6 +156,8 @@ func (w *view) try(ls []*ir.Value) (bool, error) {
 	}
 	last.Launch = []*ir.Part{p}
 	w.f.Remove(gone)
+	w.f.Body = slices.DeleteFunc(w.f.Body, func(v *ir.Value) bool { return slices.Contains(after, v) })
+	w.f.Body = slices.Insert(w.f.Body, 1+slices.Index(w.f.Body, last), after...)
 	return true, nil
 }
 
@@ -168,23 +171,28 @@ func (w *view) inOrder(ls []*ir.Value) []*ir.Value {
 	return slices.Compact(ls)
 }
 
-// movable reports whether the launches may run as late as last: no launch in
-// between, outside the cluster, reads what they write, or updates a cache that
-// they read or write.
-func (w *view) movable(early []*ir.Value, last *ir.Value) bool {
-	for _, l := range early {
-		i := slices.Index(w.f.Body, l)
-		j := slices.Index(w.f.Body, last)
-		for _, mid := range w.f.Body[i+1 : j] {
-			if mid.Op != ir.OpLaunch || slices.Contains(early, mid) {
-				continue
+// postponed are the launches between those given that must follow when all of these run at
+// the place of the last: they depend on an earlier one, or on what is postponed. Not ok: one
+// of the cluster depends on such a launch.
+func (w *view) postponed(ls []*ir.Value) (after []*ir.Value, ok bool) {
+	var done []*ir.Value
+	first, last := slices.Index(w.f.Body, ls[0]), slices.Index(w.f.Body, ls[len(ls)-1])
+	for _, l := range w.f.Body[first : last+1] {
+		if l.Op != ir.OpLaunch {
+			continue
+		}
+		late := slices.ContainsFunc(after, func(a *ir.Value) bool { return conflicts(part(a), part(l)) })
+		switch {
+		case slices.Contains(ls, l):
+			if late {
+				return nil, false
 			}
-			if conflicts(part(l), part(mid)) {
-				return false
-			}
+			done = append(done, l)
+		case late || slices.ContainsFunc(done, func(d *ir.Value) bool { return conflicts(part(d), part(l)) }):
+			after = append(after, l)
 		}
 	}
-	return true
+	return after, true
 }
 
 // conflicts reports whether one part writes what the other reads or writes.

@@ -52,7 +52,6 @@ func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) er
 			if len(apart) == 1 {
 				continue
 			}
-			w.sink(cluster, apart)
 			ok, err = w.try(apart)
 		}
 		if ok {
@@ -62,20 +61,6 @@ func ropeAppend(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func) er
 		}
 	}
 	return nil
-}
-
-// sink moves what is in all and not in some behind the last of some, where nothing in
-// between depends on the order.
-func (w *view) sink(all, some []*ir.Value) {
-	last := some[len(some)-1]
-	for _, l := range slices.Backward(w.inOrder(all)) {
-		i, j := slices.Index(w.f.Body, l), slices.Index(w.f.Body, last)
-		if slices.Contains(some, l) || i > j || !w.movable([]*ir.Value{l}, last) || conflicts(part(l), part(last)) {
-			continue
-		}
-		copy(w.f.Body[i:j], w.f.Body[i+1:j+1])
-		w.f.Body[j] = l
-	}
 }
 
 // quantises reports whether a launch appends to a quantised cache.
@@ -91,13 +76,13 @@ func (w *view) quantises(ls []*ir.Value) bool {
 }
 
 // forward is l and the launches reached through buffers whose ops are all among
-// those given (views aside).
+// those given (views aside), but for a mere choice of heads: another reads that.
 func (w *view) forward(l *ir.Value, ops []ir.Op) []*ir.Value {
 	cluster := []*ir.Value{l}
 	for i := 0; i < len(cluster); i++ {
 		for _, d := range part(cluster[i]).Dst {
 			for _, r := range w.readers[d] {
-				if !slices.Contains(cluster, r) && within(r, ops) {
+				if !slices.Contains(cluster, r) && within(r, ops) && !within(r, []ir.Op{ir.OpHeads}) {
 					cluster = append(cluster, r)
 				}
 			}

@@ -17,8 +17,8 @@ func matchMerged(b *body) (Found, error) {
 	if err := b.only(ir.OpHeads, ir.OpAttention, ir.OpAttentionPaged, ir.OpHeadsMerge); err != nil {
 		return Found{}, err
 	}
-	if b.gpu() {
-		return Found{}, fmt.Errorf("no kernel of a GPU attends two caches, expected a CPU")
+	if b.gpu() && !singleRows(b.f) {
+		return Found{}, fmt.Errorf("no kernel of a GPU takes blocks of rows through two caches, expected one of each")
 	}
 	o, err := b.result(m)
 	if err != nil {
@@ -51,7 +51,14 @@ func matchMerged(b *body) (Found, error) {
 		}
 		p.List = append(p.List, a.KV[i]...)
 	}
-	return Found{p, vals}, f32s(vals["q"], o)
+	k := Found{p, vals}
+	if b.gpu() {
+		for _, class := range []*work.Attention{&p.Full, &p.Stream} {
+			class.Split = splitOf(SplitGPU, class.Page)
+		}
+		k.Kernel = work.HeadGroupsGPU{HeadGroups: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+	}
+	return k, f32s(vals["q"], o)
 }
 
 // headsOf is what the listed heads are taken of, inside the body.

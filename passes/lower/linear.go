@@ -314,9 +314,6 @@ func (l *linear) heads(h *work.Heads, q, k, v, sum *ir.Value) (err error) {
 func (l *linear) caches() (h *work.Heads, k, v *ir.Value, err error) {
 	b := l.b
 	if b.count(ir.OpAppend) == 2 {
-		if b.gpu() {
-			return nil, nil, nil, fmt.Errorf("no kernel of a GPU appends to two caches, expected a CPU")
-		}
 		return b.twoCaches(l.k.Values)
 	}
 	app := b.first(ir.OpAppend)
@@ -336,10 +333,7 @@ func (l *linear) caches() (h *work.Heads, k, v *ir.Value, err error) {
 // and stream.
 func (b *body) twoCaches(vals map[string]*ir.Value) (h *work.Heads, k, v *ir.Value, err error) {
 	names := []string{"cache", "stream"}
-	for _, app := range b.part.Body {
-		if app.Op != ir.OpAppend {
-			continue
-		}
+	for _, app := range b.appends() {
 		cache, page, err := b.cacheOf(app)
 		if err != nil {
 			return nil, nil, nil, err
@@ -369,6 +363,21 @@ func (b *body) twoCaches(vals map[string]*ir.Value) (h *work.Heads, k, v *ir.Val
 		h.Place, err = inverse(h.Place)
 	}
 	return h, k, v, err
+}
+
+// appends are those of the body; one whose table drops tokens comes second.
+func (b *body) appends() []*ir.Value {
+	var whole, stream []*ir.Value
+	for _, v := range b.part.Body {
+		switch {
+		case v.Op != ir.OpAppend:
+		case b.m.Cache(v.Type.Cache) != nil && b.m.Table(b.m.Cache(v.Type.Cache).Table).Recent != nil:
+			stream = append(stream, v)
+		default:
+			whole = append(whole, v)
+		}
+	}
+	return append(whole, stream...)
 }
 
 // taken is what an append takes heads of.

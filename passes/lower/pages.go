@@ -15,7 +15,7 @@ const PickSplit = 256
 // matchSelect takes an estimate and the best of its pages, perhaps kept.
 func matchSelect(b *body) (Found, error) {
 	top, keep := b.first(ir.OpPageTopK), b.first(ir.OpPageKeep)
-	if err := b.only(ir.OpPageEstimate, ir.OpPageTopK, ir.OpPageKeep); err != nil {
+	if err := b.only(ir.OpHeads, ir.OpPageEstimate, ir.OpPageTopK, ir.OpPageKeep); err != nil {
 		return Found{}, err
 	}
 	est := top.Args[0]
@@ -26,7 +26,7 @@ func matchSelect(b *body) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	q, err := b.outer(est.Args[0])
+	q, of, err := b.scored(est)
 	if err != nil {
 		return Found{}, err
 	}
@@ -46,9 +46,28 @@ func matchSelect(b *body) (Found, error) {
 	}
 	k := Found{p, vals}
 	if b.gpu() {
-		k.Kernel = work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+		g := work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+		if of != nil {
+			g.Among, g.List = constant(of.Args[0].Type.Shape[1]), of.Attrs.(ir.HeadsAttrs).KV
+		}
+		k.Kernel = g
 	}
 	return k, f32s(q)
+}
+
+// scored is what holds the queries of an estimate: a buffer, or one that heads are taken of
+// inside the body.
+func (b *body) scored(est *ir.Value) (q, of *ir.Value, err error) {
+	of = b.under(est.Args[0])
+	if !b.in[of] || of.Op != ir.OpHeads {
+		q, err = b.outer(est.Args[0])
+		return q, nil, err
+	}
+	if !b.gpu() {
+		return nil, nil, fmt.Errorf("heads taken inside, expected a buffer of their own")
+	}
+	q, err = b.outer(of.Args[0])
+	return q, of, err
 }
 
 // matchPaged takes attention over picked pages.
