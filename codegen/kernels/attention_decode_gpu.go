@@ -314,7 +314,7 @@ func (d decoderGPU) weights(s spanGPU, token kernel.I32, x [4]kernel.F32, r *res
 	g := d.g
 	first := token.Add(g.Warp().Times(16).Add(g.Lane().Shr(2)).I32())
 	for half := range 2 {
-		sees := d.sees(first.Add(d.k.Int32(int32(8*half))), s.i.I32())
+		sees := d.sees(first.Add(d.k.Int32(int32(8*half))), s.i.I32(), s.i.I32())
 		for q := range 2 {
 			x[2*half+q] = kernel.Select(sees, d.base(x[2*half+q]), negInf(d.k))
 		}

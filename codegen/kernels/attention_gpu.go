@@ -70,8 +70,8 @@ func (a attnGPU) base(x kernel.F32) kernel.F32 {
 	return a.g.Rcp(a.g.Exp2F(x).Add(a.k.Float(1))).FMA(a.k.Float(-2*c), a.k.Float(c))
 }
 
-// tiles are the spans of TileGPU tokens that rows at cache indices first to last see: those
-// of the sinks, then those of the window.
+// tiles are the spans of TileGPU tokens that rows up to cache index last see, the oldest of
+// whose windows is that of the row at first: those of the sinks, then those of the window.
 type tiles struct {
 	count  kernel.I64
 	sinks  kernel.I64 // tiles from 0 on
@@ -111,12 +111,12 @@ func (t tiles) token(i kernel.I64) kernel.I64 {
 	return n.Times(work.TileGPU)
 }
 
-// sees says whether the row at index i sees a token.
-func (a attnGPU) sees(token, i kernel.I32) kernel.Bool {
+// sees says whether the row at index i, whose window is that of the row at index w, sees a token.
+func (a attnGPU) sees(token, i, w kernel.I32) kernel.Bool {
 	k := a.k
 	ok := token.Lt(i.Add(k.Int32(1)))
 	if a.p.Window > 0 {
-		in := i.Sub(k.Int32(int32(a.p.Window))).Lt(token)
+		in := w.Sub(k.Int32(int32(a.p.Window))).Lt(token)
 		if a.p.Sink > 0 {
 			in = in.Or(token.Lt(k.Int32(int32(a.p.Sink))))
 		}

@@ -64,6 +64,23 @@ func TestPrefillGPU(t *testing.T) {
 	})
 }
 
+// In chunks all rows of a step have the window of their slot's first.
+func TestPrefillGPUInChunks(t *testing.T) {
+	for _, tgt := range gpus(t) {
+		for _, p := range attentionsGPU {
+			if p.Window == 0 {
+				continue
+			}
+			p.Scale, p.Phase, p.Chunked = float32(1/math.Sqrt(float64(p.Dim))), work.Prefill, true
+			full := work.PrefillGPU{Attention: p}
+			l := open(t, tgt, full)
+			s := newKVStepGPU(t, p, []slotRows{{230, 90}, {0, 1}, {64, 33}, {500, 1}})
+			l.bind(t, 0, full, s.d, s.operands()).run(1)
+			s.checkTo(t, tgt.Name, tolGPU(p))
+		}
+	}
+}
+
 // Rows that read the pages of a list read no other: those are made unreadable.
 func TestDecodeGPUOverPickedPages(t *testing.T) {
 	for _, tgt := range gpus(t) {

@@ -48,6 +48,7 @@ func (f prefillerGPU) valuesAt() int64 { return f.keysAt() + 2*f.tileBytes() }
 type blockGPU struct {
 	h, slot kernel.I64
 	n, i    kernel.I64 // first row, and its index in its cache
+	before  kernel.I64 // index of the slot's first row
 	rows    kernel.I64
 	tiles   tiles
 	only    *kernel.I64 // the one query that is written, if not all are
@@ -68,10 +69,14 @@ func (f prefillerGPU) item() {
 	next := b.slot.Plus(1)
 	end := kernel.If(k, next.Lt(k.Dim("S")), []kernel.I64{k.Dim("N")}, func() []kernel.I64 { return []kernel.I64{at("slot_start", next)} }, nil)[0]
 	skip := tile.Sub(start.Over(rows)).Sub(b.slot).Times(rows)
-	b.n, b.i = start.Add(skip), length.Add(skip)
+	b.n, b.i, b.before = start.Add(skip), length.Add(skip), length
 	b.rows = end.Sub(b.n).Min(k.Int(rows))
 	dense := func() {
-		b.tiles = f.tiles(b.i, b.last())
+		oldest := b.i
+		if f.p.Chunked {
+			oldest = b.before
+		}
+		b.tiles = f.tiles(oldest, b.last())
 		f.block(b)
 	}
 	kernel.When(k, k.Int(0).Lt(b.rows), func() {

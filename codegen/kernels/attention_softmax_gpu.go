@@ -76,7 +76,11 @@ func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 	k := f.k
 	some := b.i.Lt(token.Plus(int64(f.step - 1)))
 	if f.p.Window > 0 {
-		some = some.Or(token.Lt(b.last().Plus(int64(1 - f.p.Window))))
+		newest := b.last()
+		if f.p.Chunked {
+			newest = b.before
+		}
+		some = some.Or(token.Lt(newest.Plus(int64(1 - f.p.Window))))
 	}
 	var flat []kernel.F32
 	for m := range x {
@@ -94,7 +98,11 @@ func (f prefillerGPU) mask(b blockGPU, token kernel.I64, x [][][4]kernel.F32) {
 		for m := range x {
 			for j := range x[m] {
 				for e := range x[m][j] {
-					sees := f.sees(first.Add(k.Int32(int32(8*j+e%2))), index[m][e/2])
+					w := index[m][e/2]
+					if f.p.Chunked {
+						w = b.before.I32()
+					}
+					sees := f.sees(first.Add(k.Int32(int32(8*j+e%2))), index[m][e/2], w)
 					out = append(out, kernel.Select(sees, x[m][j][e], negInf(k)))
 				}
 			}

@@ -116,10 +116,14 @@ func (s *kvStep) want(n, head int) []float64 {
 	i := int(s.l[slot]) + n - int(s.start[slot])
 	h := head / (p.Heads / p.KVHeads)
 	q := s.q[(n*p.Heads+head)*p.Dim:][:p.Dim]
+	w := i // whose window the row has
+	if p.Chunked {
+		w = int(s.l[slot])
+	}
 	scores, top := make([]float64, i+1), math.Inf(-1)
 	for j := range scores {
 		scores[j] = math.Inf(-1)
-		if p.Window > 0 && i-j >= p.Window && j >= p.Sink {
+		if p.Window > 0 && w-j >= p.Window && j >= p.Sink {
 			continue
 		}
 		if s.pages != nil && !slices.Contains(s.pages(n, head), j/p.Page) {

@@ -137,7 +137,6 @@ func (p PrefillGPU) Validate() error {
 	c := &check{family: "attention_prefill_gpu"}
 	c.gpuCache(p.Attention)
 	c.that(p.Phase == Prefill, "phase %q, expected prefill", p.Phase)
-	c.that(!p.Chunked, "a window of a whole step's rows, expected each row's own on a GPU")
 	c.that(p.KVHeads == 0 || p.group() <= QueryTile, "%d queries of a kv head, expected at most %d", p.Heads, QueryTile)
 	if err := p.Attention.Validate(); err != nil {
 		return err

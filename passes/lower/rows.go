@@ -114,9 +114,6 @@ func masked(b *body, att *ir.Value) (p work.Attention, err error) {
 	t := b.m.Table(c.Table)
 	chunked := t.Chunk > 0 && a.Recent == nil // what the cache keeps, and the chunk
 	if chunked {
-		if b.gpu() {
-			return p, fmt.Errorf("no kernel of a GPU reads a prompt in chunks over table @%s, expected a CPU", t.Name)
-		}
 		a.Sink, a.Recent = t.Sink, t.Recent
 	}
 	if t.Recent != nil && (a.Recent == nil || *a.Recent > *t.Recent || a.Sink > t.Sink) {
