@@ -255,7 +255,7 @@ func (r *run) prepare(ctx context.Context) error {
 
 func (r *run) observe(ctx context.Context) (err error) {
 	w := windowsOf(r.o.Tokens, r.o.Window, r.o.Windows, r.o.Seed)
-	r.seen, err = observe(ctx, r.m, r.code, r.o.Threads, w, r.o.Sample, func(done, total int64) { r.progress("observe", done, total) })
+	r.seen, err = observe(ctx, r.m, r.code, r.o.Threads, w, r.o.Sample, r.o.Seed, func(done, total int64) { r.progress("observe", done, total) })
 	return err
 }
 

@@ -34,8 +34,8 @@ func windowsOf(ids []int32, n, most int, seed int64) [][]int32 {
 }
 
 // observe runs the model over windows and gives the inputs of every site, by its name. Each window is a sequence of its
-// own. At most sample rows are kept, evenly spaced.
-func observe(ctx context.Context, m *frontends.Model, c codegen.Options, threads int, windows [][]int32, sample int, progress func(done, total int64)) (map[string]*inputs, error) {
+// own. At most sample rows are kept, which seed draws.
+func observe(ctx context.Context, m *frontends.Model, c codegen.Options, threads int, windows [][]int32, sample int, seed int64, progress func(done, total int64)) (map[string]*inputs, error) {
 	module := m.Module.Clone()
 	if _, err := pipeline.Standard(pipeline.Options{Target: c.Target, Taps: true}).Run(module); err != nil {
 		return nil, err
@@ -58,10 +58,11 @@ func observe(ctx context.Context, m *frontends.Model, c codegen.Options, threads
 		return nil, err
 	}
 	defer dev.Close()
-	o := observer{sums: map[string][]float64{}, rows: map[string][]float32{}, sample: sample}
+	total := 0
 	for _, w := range windows {
-		o.total += len(w)
+		total += len(w)
 	}
+	o := observer{sums: map[string][]float64{}, rows: map[string][]float32{}, takes: drawn(total, sample, seed)}
 	for _, w := range windows {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -74,7 +75,7 @@ func observe(ctx context.Context, m *frontends.Model, c codegen.Options, threads
 			return nil, fmt.Errorf("%s: the compiled model shows no inputs of linears", m.Path)
 		}
 		o.add(out.Taps, len(w))
-		progress(int64(o.seen), int64(o.total))
+		progress(int64(o.seen), int64(total))
 	}
 	return o.means(), nil
 }
@@ -98,10 +99,10 @@ func sequence(ids []int32, pages []int) *device.Batch {
 
 // observer adds up windows.
 type observer struct {
-	sums        map[string][]float64
-	rows        map[string][]float32
-	seen, total int
-	sample      int
+	sums  map[string][]float64
+	rows  map[string][]float32
+	seen  int
+	takes map[int]bool // tokens of all that are in the sample
 }
 
 func (o *observer) add(taps map[string][]float32, n int) {
@@ -116,7 +117,7 @@ func (o *observer) add(taps map[string][]float32, n int) {
 			for j, v := range row {
 				sum[j] += float64(abs(v))
 			}
-			if o.takes(o.seen + i) {
+			if o.takes[o.seen+i] {
 				o.rows[name] = append(o.rows[name], row...)
 			}
 		}
@@ -124,9 +125,20 @@ func (o *observer) add(taps map[string][]float32, n int) {
 	o.seen += n
 }
 
-// takes reports whether token i of all is in the sample: the tokens where i * sample / total steps.
-func (o *observer) takes(i int) bool {
-	return o.total <= o.sample || (i+1)*o.sample/o.total > i*o.sample/o.total
+// drawn takes one token of each of most stretches of all tokens: of the first stretch its first, of others one that is drawn.
+// Tokens of equal distance would be of the same few places of their windows; and without a window's first token, which
+// is larger than others by orders of magnitude and what later ones attend to, scales and clips would ruin it unseen.
+func drawn(total, most int, seed int64) map[int]bool {
+	rng := rand.New(rand.NewPCG(uint64(seed), 0x726f7773))
+	takes := map[int]bool{}
+	for i := range min(total, most) {
+		lo, hi := i*total/min(total, most), (i+1)*total/min(total, most)
+		takes[lo+rng.IntN(hi-lo)] = true
+		if i == 0 {
+			takes = map[int]bool{0: true}
+		}
+	}
+	return takes
 }
 
 func (o *observer) means() map[string]*inputs {

@@ -2,6 +2,7 @@ package calibrate
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 )
@@ -162,5 +163,36 @@ func TestScalesAreNumbers(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The sample has a token of each stretch, of all places of windows alike: first ones too, which matter most.
+func TestDrawn(t *testing.T) {
+	const window, windows, most = 512, 64, 512
+	for seed := range int64(20) {
+		takes, stretch := drawn(window*windows, most, seed), map[int]bool{}
+		for i := range takes {
+			stretch[i*most/(window*windows)] = true
+		}
+		if !takes[0] || len(takes) != most || len(stretch) != most {
+			t.Errorf("seed %d: %d tokens of %d stretches, expected %d, the first of all", seed, len(takes), len(stretch), most)
+		}
+	}
+	first := 0
+	for seed := range int64(20) {
+		for i := range drawn(window*windows, most, seed) {
+			if i%window == 0 {
+				first++
+			}
+		}
+	}
+	if first < 20 || first > 60 { // the first of all, and one more a draw in the mean
+		t.Errorf("%d first tokens of windows in 20 draws, expected about 40", first)
+	}
+	if got := drawn(7, 10, 0); len(got) != 7 {
+		t.Errorf("a sample of 10 of 7 tokens has %d", len(got))
+	}
+	if got := drawn(1<<14, 512, 3); !maps.Equal(got, drawn(1<<14, 512, 3)) {
+		t.Error("the same seed draws others")
 	}
 }
