@@ -28,7 +28,7 @@ func options(t *testing.T) calibrate.Options {
 	}
 	defer m.Close()
 	r := rand.New(rand.NewPCG(1, 9))
-	o := calibrate.Options{Group: 32, Window: 24, Windows: 6, Sample: 64, Threads: 2, Clip: true}
+	o := calibrate.Options{Group: 32, Window: 24, Windows: 6, Sample: 144, Threads: 2, Clip: true}
 	for range 200 {
 		o.Tokens = append(o.Tokens, r.Int32N(int32(m.Config.Vocab)))
 	}
