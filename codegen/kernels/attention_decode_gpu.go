@@ -55,14 +55,18 @@ func (d decoderGPU) splits() kernel.I64 {
 }
 
 // strip is a run of dims that a quad (keys) or eight rows of lanes (values) load at once:
-// each lane words of two dims from dim at on.
+// each lane words of two dims from dim at on, which of codes are shorter words.
 type strip struct{ at, words int }
 
 // strips cuts the dims for lanes that are so many side by side.
 func (d decoderGPU) strips(lanes int) []strip {
+	bits := 16
+	if d.bits > 0 {
+		bits = d.bits
+	}
 	var out []strip
 	for at := 0; at < d.pad; {
-		w := 4
+		w := 64 / bits // 16 bytes
 		for at+2*w*lanes > d.pad {
 			w /= 2
 		}
@@ -134,8 +138,11 @@ func (d decoderGPU) queries(s spanGPU) [][2]kernel.I32 {
 		at := quad.Times(int64(2 * st.words)).Plus(int64(st.at))
 		x := d.elements(q, at, 2*st.words, live, scale)
 		var w []kernel.I32
-		for j := 0; j < len(x); j += 2 {
-			w = append(w, d.g.Pack(d.half, x[j], x[j+1]))
+		order := d.keyOrder()
+		for first := 0; first < len(x); first += len(order) {
+			for j := 0; j < len(order); j += 2 {
+				w = append(w, d.g.Pack(d.half, x[first+order[j]], x[first+order[j+1]]))
+			}
 		}
 		for j := 0; j < st.words; j += 2 {
 			out = append(out, [2]kernel.I32{w[j], w[j+1]})
@@ -252,11 +259,11 @@ func (d decoderGPU) unwrap(v *[]kernel.Value) resultGPU {
 // stream takes tiles first to end-1. Up to 128 dims the next tile's keys and values are
 // under way while one is multiplied; longer heads would not leave registers for it.
 func (d decoderGPU) stream(s spanGPU) resultGPU {
-	k := d.k
-	r := resultGPU{softmaxGPU: softmaxGPU{max: [2]kernel.F32{k.Float(noMax), k.Float(noMax)}, sum: [2]kernel.F32{k.Float(0), k.Float(0)}}}
-	for range d.pad / 16 {
-		r.out = append(r.out, [4]kernel.F32{k.Float(0), k.Float(0), k.Float(0), k.Float(0)})
+	if d.bits > 0 {
+		return d.streamCodes(s)
 	}
+	k := d.k
+	r := d.nothing()
 	ahead := d.ahead()
 	words := 0
 	var init []kernel.Value

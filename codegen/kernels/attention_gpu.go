@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -17,8 +18,10 @@ type attnGPU struct {
 	p     work.Attention
 	half  kernel.Half
 	group int
-	pad   int    // elements of a head in the cache
-	among *among // nil: q and o hold the heads of p alone
+	pad   int         // elements of a head in the cache
+	at    kvpage.Page // how it lies
+	bits  int         // of a code, in a quantised cache; else 0
+	among *among      // nil: q and o hold the heads of p alone
 }
 
 func (a attnGPU) second() bool { return a.among != nil && a.among.second }
@@ -29,7 +32,7 @@ func (a attnGPU) physical(slot, page kernel.I64) kernel.I64 {
 }
 
 func newAttnGPU(k *kernel.Kernel, p work.Attention) attnGPU {
-	a := attnGPU{k: k, g: k.GPU(), p: p, group: p.Heads / p.KVHeads, pad: work.Padded(p.Dim)}
+	a := attnGPU{k: k, g: k.GPU(), p: p, group: p.Heads / p.KVHeads, pad: p.Pad(), at: p.At(kvpage.GPU), bits: kvpage.Bits(p.CacheEnc)}
 	if p.CacheEnc == layout.BF16 {
 		a.half = kernel.BFloat16
 	}
@@ -37,19 +40,21 @@ func newAttnGPU(k *kernel.Kernel, p work.Attention) attnGPU {
 }
 
 // row is the bytes of one token's entry of one head.
-func (a attnGPU) row() int64 { return int64(2 * a.pad) }
+func (a attnGPU) row() int64 { return a.at.VectorBytes() }
+
+// start is the address of a physical page.
+func (a attnGPU) start(page kernel.I64) kernel.Ptr[kernel.U8] {
+	cache, _ := cacheNames(a.second())
+	return kernel.Arg[kernel.U8](a.k, cache).At(page.Times(a.at.Stride()))
+}
 
 // head is where the keys of a kv head begin in a physical page; its values are
 // valuesAfter bytes on.
 func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
-	bytes := work.PageStride(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.Summary, a.p.CacheEnc)
-	cache, _ := cacheNames(a.second())
-	return kernel.Arg[kernel.U8](a.k, cache).At(page.Times(bytes).Add(h.Times(a.row() * int64(a.p.Page))))
+	return a.start(page).At(h.Times(a.row() * int64(a.p.Page)))
 }
 
-func (a attnGPU) valuesAfter() int64 {
-	return work.PageBytes(a.p.KVHeads, a.p.Dim, a.p.Page, a.p.CacheEnc) / 2
-}
+func (a attnGPU) valuesAfter() int64 { return a.at.ValuesAt() }
 
 // logScale is the factor of q.k before base: with a softcap, what makes the argument of
 // the power of two that its hyperbolic tangent needs.

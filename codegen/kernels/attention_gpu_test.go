@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -17,6 +18,14 @@ var attentionsGPU = []work.Attention{
 	{Heads: 7, KVHeads: 1, Dim: 80, CacheEnc: layout.F16, Page: 64, Window: 40, Sink: 3},
 	{Heads: 16, KVHeads: 1, Dim: 48, CacheEnc: layout.F16, Page: 128, Window: 1},
 	{Heads: 10, KVHeads: 2, Dim: 256, CacheEnc: layout.BF16, Page: 128, Window: 100, Sink: 64, Softcap: 30},
+	{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: kvpage.Q4, Page: 64},
+	{Heads: 4, KVHeads: 2, Dim: 128, CacheEnc: kvpage.Q8, Page: 64, Softcap: 5},
+	{Heads: 7, KVHeads: 1, Dim: 80, CacheEnc: kvpage.Q4, Page: 64, Window: 40, Sink: 3},
+	{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: kvpage.Q4, Page: 128},
+	{Heads: 16, KVHeads: 1, Dim: 48, CacheEnc: kvpage.Q8, Page: 128, Window: 1},
+	{Heads: 10, KVHeads: 2, Dim: 256, CacheEnc: kvpage.Q4, Page: 128, Window: 100, Sink: 64, Softcap: 30},
+	{Heads: 2, KVHeads: 2, Dim: 256, CacheEnc: kvpage.Q8, Page: 64},
+	{Heads: 4, KVHeads: 2, Dim: 7, CacheEnc: kvpage.Q4, Page: 64},
 }
 
 // tolGPU is what rounding queries and weights of softmax to the cache's encoding costs.

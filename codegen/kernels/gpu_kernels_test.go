@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -52,6 +53,14 @@ var gpuKernels = append([]gpuKernel{
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
 	{"sweep", work.Sweep{}, []string{"ld.global.nc.L1::no_allocate", "redux.sync.add"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
+	{"kvstore_q4", work.KVStore{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q4, Page: 64}, []string{"shfl.sync.bfly.b32", "div.rn.f32"}},
+	{"kvstore_q8_two", work.KVStore{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q8, Page: 64, Stream: 4, Place: []int{0, 4, 1, 5, 2, 6, 3, 7}}, []string{"shfl.sync.bfly.b32"}},
+	{"summarise_q4", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q4, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
+	{"decode_q4", decodeGPU(128, kvpage.Q4, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "fma.rn.f16x2"}},
+	{"decode_q4_all", allGPU(decodeGPU(128, kvpage.Q4, 0)), []string{"mma.sync"}},
+	{"decode_q8_all", allGPU(decodeGPU(128, kvpage.Q8, 0)), []string{"mma.sync"}},
+	{"decode_q4_64", decodeGPU(64, kvpage.Q4, 30), []string{"mma.sync"}},
+	{"decode_q8_256", decodeGPU(256, kvpage.Q8, 0), []string{"mma.sync"}},
 }, append(products(), vocabularies()...)...)
 
 // products are the launches of a step of Llama-3-8B, for one row, for few, for more and for
@@ -114,6 +123,12 @@ func llama8B(enc layout.Enc, dot work.Dot) map[string]work.Linear {
 func decodeGPU(dim int, enc layout.Enc, cap float32) work.DecodeGPU {
 	return work.DecodeGPU{Blocks: 512, Attention: work.Attention{Phase: work.Decode, Heads: 32, KVHeads: 8, Dim: dim, Scale: 0.1,
 		Window: 4096, Sink: 64, Softcap: cap, CacheEnc: enc, Page: 64, Split: 128}}
+}
+
+// allGPU is attention without a window.
+func allGPU(p work.DecodeGPU) work.DecodeGPU {
+	p.Window, p.Sink = 0, 0
+	return p
 }
 
 func prefillGPU(dim int, enc layout.Enc, cap float32) work.PrefillGPU {

@@ -31,7 +31,7 @@ func (c *cacheOf) sameVectors(t *testing.T, name string, half kvpage.Half, x []f
 // A quantising append keeps what kvpage.Round says, wherever pages lie and whatever they
 // held, also of vectors that are all one number.
 func TestKVStoreQuantises(t *testing.T) {
-	for _, tgt := range quantising(t) {
+	for _, tgt := range everywhere(t) {
 		for _, c := range []struct {
 			enc           layout.Enc
 			kv, dim, page int
@@ -52,12 +52,9 @@ func TestKVStoreQuantises(t *testing.T) {
 	}
 }
 
-// quantising are the targets that quantise.
-func quantising(t *testing.T) []target.Target { return targets(t) }
-
 // An append to two caches puts each head where its place says.
 func TestKVStoreTwoCaches(t *testing.T) {
-	for _, tgt := range quantising(t) {
+	for _, tgt := range everywhere(t) {
 		for _, enc := range []layout.Enc{kvpage.Q4, kvpage.Q8} {
 			p := work.KVStore{KVHeads: 5, Dim: 32, CacheEnc: enc, Page: 64, Stream: 2, Place: []int{0, 3, 1, 4, 2}}
 			gpu := tgt.Arch == target.PTX

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"quire/ir/target"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -27,7 +28,7 @@ func (s *kvStep) selectedGPU(t *testing.T, l lib, i int, p work.PageSelectGPU) f
 func TestPageSelectGPU(t *testing.T) {
 	for _, tgt := range gpus(t) {
 		for _, p := range paged {
-			if p.CacheEnc != layout.F16 && p.CacheEnc != layout.BF16 {
+			if p.CacheEnc == layout.F32 {
 				continue
 			}
 			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))
@@ -131,7 +132,7 @@ func TestSummariseGPU(t *testing.T) {
 			enc           layout.Enc
 			kv, dim       int
 			page, summary int
-		}{{layout.F16, 3, 32, 64, 16}, {layout.BF16, 2, 24, 96, 48}, {layout.F16, 1, 7, 32, 32}} {
+		}{{layout.F16, 3, 32, 64, 16}, {layout.BF16, 2, 24, 96, 48}, {layout.F16, 1, 7, 32, 32}, {kvpage.Q4, 3, 32, 64, 16}, {kvpage.Q8, 2, 24, 96, 48}, {kvpage.Q4, 1, 7, 32, 32}} {
 			testSummariseGPU(t, tgt, cacheOf{enc: c.enc, kv: c.kv, dim: c.dim, page: c.page, summary: c.summary, gpu: true})
 		}
 	}

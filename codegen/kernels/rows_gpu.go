@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -180,9 +181,13 @@ func ropeGPU(k *kernel.Kernel, p work.Rope) {
 // layer, keys [kv head][token][pad] and then values the same way: a token's entry of a
 // head is one piece, so that attention's warps load 16 bytes a lane of either. Summaries are Summarise's.
 func kvStoreGPU(k *kernel.Kernel, p work.KVStore) {
+	if kvpage.Bits(p.CacheEnc) > 0 {
+		kvQuantiseGPU(k, p)
+		return
+	}
 	half, ok := map[layout.Enc]kernel.Half{layout.F16: kernel.Float16, layout.BF16: kernel.BFloat16}[p.CacheEnc]
 	if !ok {
-		k.Errorf("kvstore: cache %q, expected f16 or bf16 on a GPU", p.CacheEnc)
+		k.Errorf("kvstore: cache %q, expected f16, bf16, q8 or q4 on a GPU", p.CacheEnc)
 		return
 	}
 	n, pad := k.Item(), work.Padded(p.Dim)

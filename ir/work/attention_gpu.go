@@ -58,9 +58,9 @@ func (p DecodeGPU) Validate() error {
 
 // gpuCache says what the tensor cores' attention can read.
 func (c *check) gpuCache(p Attention) {
-	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
+	c.that(p.CacheEnc != layout.F32, "cache %q, expected f16, bf16, q8 or q4", p.CacheEnc)
 	c.that(p.Page%TileGPU == 0, "page of %d tokens, expected a multiple of %d", p.Page, TileGPU)
-	c.that(Padded(p.Dim) <= 256, "head dim %d, expected at most 256", p.Dim)
+	c.that(p.Pad() <= 256, "head dim %d, expected at most 256", p.Dim)
 }
 
 // Operands implements Params.
@@ -93,14 +93,14 @@ func (p DecodeGPU) Group(Dims) int64 { return 0 }
 // PartFloats is the size of one item's partial result: for each query the values [dim],
 // the running maximum and the sum of exponentials (padded to 4 floats).
 func (p DecodeGPU) PartFloats() int64 {
-	return int64(p.Queries()) * int64(Padded(p.Dim)+4)
+	return int64(p.Queries()) * int64(p.Pad()+4)
 }
 
 // Grid implements Gridded: the warps' results, which later hold the weights of the splits,
 // the warps' maxima and sums, and a flag.
 func (p DecodeGPU) Grid() Grid {
 	q, warps := int64(p.Queries()), int64(TileGPU/16)
-	out := max(warps*q*int64(Padded(p.Dim)), q*MaxSplits)
+	out := max(warps*q*int64(p.Pad()), q*MaxSplits)
 	return Grid{Warps: int(warps), PerBlock: 1, Whole: true, Room: 2, Shared: 4*(out+2*warps*QueriesGPU) + 16}
 }
 

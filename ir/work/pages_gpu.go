@@ -1,6 +1,9 @@
 package work
 
-import "quire/ir/types/layout"
+import (
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
+)
 
 // Summarise makes the summaries of pages' keys that a step's rows have touched, from the
 // keys as stored: on a GPU, where the blocks that append rows do not wait for each other,
@@ -31,7 +34,7 @@ func (p Summarise) Validate() error {
 	c.positive("kv heads", p.KVHeads)
 	c.positive("head dim", p.Dim)
 	c.cache(p.CacheEnc, p.Page)
-	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
+	c.that(p.CacheEnc != layout.F32, "cache %q, expected f16, bf16, q8 or q4", p.CacheEnc)
 	c.positive("summary", p.Summary)
 	c.summary(p.Page, p.Summary)
 	return c.err()
@@ -46,7 +49,7 @@ func (p Summarise) Operands() []Operand {
 func (p Summarise) Items(d Dims) int64 { return d.N }
 
 // Grid implements Gridded: a thread has two channels of a head.
-func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * Padded(p.Dim)) }
+func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * kvpage.Pad(p.CacheEnc, p.Dim)) }
 
 // PageSelectGPU is PageSelect on a GPU, where the grid depends on no length: a slot's kv
 // head has Splits items, which share its pages. The last of them to finish makes the lists.
@@ -77,7 +80,7 @@ func (p PageSelectGPU) Key() string {
 // Validate implements Params.
 func (p PageSelectGPU) Validate() error {
 	c := &check{family: "pageselect_gpu"}
-	c.that(p.CacheEnc == layout.F16 || p.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", p.CacheEnc)
+	c.that(p.CacheEnc != layout.F32, "cache %q, expected f16, bf16, q8 or q4", p.CacheEnc)
 	c.that(p.Blocks > 0, "%d blocks, expected more than 0", p.Blocks)
 	if err := p.PageSelect.Validate(); err != nil {
 		return err

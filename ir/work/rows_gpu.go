@@ -1,5 +1,7 @@
 package work
 
+import "quire/ir/types/kvpage"
+
 // rowGrid is a block a row: as many warps as have 512 of the row's values each to move.
 func rowGrid(values int) Grid {
 	w := (values + 511) / 512
@@ -37,7 +39,12 @@ func (p Map) Grid() Grid { return rowGrid(p.Dim) }
 func (p Round) Grid() Grid { return rowGrid(p.Dim) }
 
 // Grid implements Gridded.
-func (p KVStore) Grid() Grid { return rowGrid(2 * p.KVHeads * p.Dim) }
+func (p KVStore) Grid() Grid {
+	if kvpage.Bits(p.CacheEnc) > 0 { // a warp a vector
+		return Grid{Warps: min(2*p.KVHeads, 16), PerBlock: 1, Shared: 128}
+	}
+	return rowGrid(2 * p.KVHeads * p.Dim)
+}
 
 // Grid implements Gridded: a row of logits keeps a block of 32 warps busy.
 func (p Reduce) Grid() Grid {
