@@ -33,6 +33,9 @@ func tolGPU(p work.Attention) float64 {
 	if p.CacheEnc == layout.BF16 {
 		return 2e-2
 	}
+	if kvpage.Bits(p.CacheEnc) > 0 {
+		return 6e-3 // and what is read back of codes
+	}
 	return 3e-3
 }
 

@@ -42,7 +42,15 @@ func (f prefillerGPU) tileBytes() int64 {
 	return work.TileGPU * f.stride()
 }
 func (f prefillerGPU) keysAt() int64   { return work.QueryTile * f.stride() }
-func (f prefillerGPU) valuesAt() int64 { return f.keysAt() + 2*f.tileBytes() }
+func (f prefillerGPU) valuesAt() int64 { return f.keysAt() + f.stages()*f.tileBytes() }
+
+// stages is how many tiles of keys, and of values, there is memory for.
+func (f prefillerGPU) stages() int64 {
+	if f.bits > 0 {
+		return 1
+	}
+	return 2
+}
 
 // blockGPU is what an item works on.
 type blockGPU struct {
@@ -120,7 +128,11 @@ func (f prefillerGPU) block(b blockGPU) {
 	k, g := f.k, f.g
 	g.Sync() // the memory may still be read for the item before
 	f.loadQueries(b)
-	f.copyTile(b, k.Int(0))
+	if f.bits > 0 {
+		f.copyCodes(b, k.Int(0))
+	} else {
+		f.copyTile(b, k.Int(0))
+	}
 	g.Commit()
 	s := f.start()
 	// The assembler has no register left: for compute capability 8 it finds those of the
@@ -135,9 +147,17 @@ func (f prefillerGPU) block(b blockGPU) {
 		g.WaitCopies(0)
 		g.Sync()
 		next := t.Plus(1)
-		kernel.When(k, next.Lt(b.tiles.count), func() { f.copyTile(b, next) })
-		g.Commit()
-		stage := t.I32().And(1).Mul(k.Int32(int32(f.tileBytes())))
+		stage := k.Int32(0)
+		if f.bits > 0 {
+			kernel.When(k, next.Lt(b.tiles.count), func() { f.copyCodes(b, next) })
+			g.Commit()
+			f.widenCodes(b, t)
+			g.Sync()
+		} else {
+			kernel.When(k, next.Lt(b.tiles.count), func() { f.copyTile(b, next) })
+			g.Commit()
+			stage = t.I32().And(1).Mul(k.Int32(int32(f.tileBytes())))
+		}
 		token := b.tiles.token(t)
 		for first := 0; first < work.TileGPU; first += f.step {
 			x := f.scores(at(), stage, first)

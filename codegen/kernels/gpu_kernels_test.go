@@ -60,6 +60,10 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_q4_all", allGPU(decodeGPU(128, kvpage.Q4, 0)), []string{"mma.sync"}},
 	{"decode_q8_all", allGPU(decodeGPU(128, kvpage.Q8, 0)), []string{"mma.sync"}},
 	{"decode_q4_64", decodeGPU(64, kvpage.Q4, 30), []string{"mma.sync"}},
+	{"prefill_q4", prefillGPU(128, kvpage.Q4, 0), []string{"ldmatrix", "cp.async.cg", "fma.rn.f16x2"}},
+	{"prefill_q4_all", work.PrefillGPU{Attention: work.Attention{Phase: work.Prefill, Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, CacheEnc: kvpage.Q4, Page: 64}}, []string{"ldmatrix"}},
+	{"prefill_q8_64", prefillGPU(64, kvpage.Q8, 0), []string{"ldmatrix"}},
+	{"prefill_q4_256", prefillGPU(256, kvpage.Q4, 0), []string{"ldmatrix"}},
 	{"decode_q8_256", decodeGPU(256, kvpage.Q8, 0), []string{"mma.sync"}},
 }, append(products(), vocabularies()...)...)
 

@@ -1,6 +1,9 @@
 package work
 
-import "quire/ir/types/layout"
+import (
+	"quire/ir/types/kvpage"
+	"quire/ir/types/layout"
+)
 
 // QueriesGPU is the number of queries of one kv head that an item of DecodeGPU takes: the
 // columns of a tensor core's product. Larger groups are cut into even shares.
@@ -167,13 +170,23 @@ func (p PrefillGPU) Group(Dims) int64 { return 0 }
 // of 16 bytes.
 func SharedRow(dims int) int64 { return int64(2*dims+16) | 16 }
 
-// Grid implements Gridded: queries, two tiles of keys and two of values. A warp takes 32
+// Grid implements Gridded: queries, two tiles of keys and two of values; of a quantised cache
+// one of each, and the codes of two. A warp takes 32
 // queries, so that what it reads of keys and values serves two products, or 16 where its
 // registers do not hold the results: heads of more than 128 dims, or of more than 96 under
-// a window, a softcap or lists of pages.
+// a window, a softcap or lists of pages, or of more than 64 that are made of codes.
 func (p PrefillGPU) Grid() Grid {
-	g := Grid{Warps: 4, PerBlock: 1, Whole: true, Shared: (QueryTile + 4*TileGPU) * SharedRow(Padded(p.Dim))}
-	if pad := Padded(p.Dim); pad > 128 || pad > 96 && (p.Window > 0 || p.Softcap > 0 || p.Budget > 0) {
+	row := SharedRow(p.Pad())
+	g := Grid{Warps: 4, PerBlock: 1, Whole: true, Shared: (QueryTile + 4*TileGPU) * row}
+	most := 128
+	switch at := p.At(kvpage.GPU); {
+	case kvpage.Bits(p.CacheEnc) > 0:
+		g.Shared = (QueryTile+2*TileGPU)*row + 4*TileGPU*(at.VectorBytes()+kvpage.ScaleBytes(p.CacheEnc))
+		most = 64
+	case p.Window > 0 || p.Softcap > 0 || p.Budget > 0:
+		most = 96
+	}
+	if p.Pad() > most {
 		g.Warps = 8
 	}
 	return g
