@@ -67,7 +67,7 @@ func (d decoderGPU) loadCodes(s spanGPU, page, t kernel.I64) codesGPU {
 	k, l := d.k, d.g.Lane()
 	at, last := d.place(s, page, t)
 	token := s.tiles.token(t).Modulo(int64(d.at.Tokens))
-	base := d.start(page)
+	base := d.begin(page)
 	scale := func(half kvpage.Half, in kernel.I64) kernel.I32 {
 		in = in.Min(last.I64())
 		return kernel.LoadWords(base.At(scaleAtGPU(d.at, half, token.Add(in), s.h)), 1)[0]

@@ -42,8 +42,8 @@ func newAttnGPU(k *kernel.Kernel, p work.Attention) attnGPU {
 // row is the bytes of one token's entry of one head.
 func (a attnGPU) row() int64 { return a.at.VectorBytes() }
 
-// start is the address of a physical page.
-func (a attnGPU) start(page kernel.I64) kernel.Ptr[kernel.U8] {
+// begin is the address of a physical page.
+func (a attnGPU) begin(page kernel.I64) kernel.Ptr[kernel.U8] {
 	cache, _ := cacheNames(a.second())
 	return kernel.Arg[kernel.U8](a.k, cache).At(page.Times(a.at.Stride()))
 }
@@ -51,7 +51,7 @@ func (a attnGPU) start(page kernel.I64) kernel.Ptr[kernel.U8] {
 // head is where the keys of a kv head begin in a physical page; its values are
 // valuesAfter bytes on.
 func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
-	return a.start(page).At(h.Times(a.row() * int64(a.p.Page)))
+	return a.begin(page).At(h.Times(a.row() * int64(a.p.Page)))
 }
 
 func (a attnGPU) valuesAfter() int64 { return a.at.ValuesAt() }

@@ -27,8 +27,8 @@ func (f prefillerGPU) codesPart(half kvpage.Half) (codes, scales int64) {
 func (f prefillerGPU) copyCodes(b blockGPU, t kernel.I64) {
 	k := f.k
 	token := b.tiles.token(t)
-	page, in := physical(k, b.slot, token.Over(int64(f.p.Page))), token.Modulo(int64(f.p.Page))
-	start := kernel.Arg[kernel.U8](k, "cache").At(page.Times(f.at.Stride()))
+	page, in := f.physical(b.slot, token.Over(int64(f.p.Page))), token.Modulo(int64(f.p.Page))
+	start := f.begin(page)
 	to := kernel.Address(kernel.SharedAt[kernel.U8](k, f.codesAt())).Add(t.I32().And(1).Mul(k.Int32(int32(f.codesBytes()))))
 	copy := func(at int64, from kernel.Ptr[kernel.U8], bytes int64) {
 		kernel.Each(k, f.g.ThreadAgain(), k.Int(bytes/16), int64(32*f.warps), func(i kernel.I64) {
