@@ -51,7 +51,8 @@ func (a attnGPU) begin(page kernel.I64) kernel.Ptr[kernel.U8] {
 // head is where the keys of a kv head begin in a physical page; its values are
 // valuesAfter bytes on.
 func (a attnGPU) head(page, h kernel.I64) kernel.Ptr[kernel.U8] {
-	return a.begin(page).At(h.Times(a.row() * int64(a.p.Page)))
+	cache, _ := cacheNames(a.second())
+	return kernel.Arg[kernel.U8](a.k, cache).At(page.Times(a.at.Stride()).Add(h.Times(a.row() * int64(a.p.Page))))
 }
 
 func (a attnGPU) valuesAfter() int64 { return a.at.ValuesAt() }

@@ -65,7 +65,7 @@ func (c *check) frag(p Linear) {
 	if h := p.QKV; h != nil {
 		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
 		c.that(h.Style != Half || h.RotaryDim == h.Dim && h.Dim%32 == 0, "qkv: %d of %d dims rotate by halves, expected all of a multiple of 32", h.RotaryDim, h.Dim)
-		c.that(h.CacheEnc == layout.F16 || h.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", h.CacheEnc)
+		c.that(h.Apart || h.CacheEnc == layout.F16 || h.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", h.CacheEnc)
 	}
 }
 

@@ -34,6 +34,9 @@ func gpuVariants() []variant {
 		{"llama bf16", spec("llama", small("kv: bf16", "quantisation: bf16")...), 0, bf16, nil, nil},
 		{"llama q4_0", spec("llama", small("kv: f16", "quantisation: q4_0")...), 0, f16, nil, nil},
 		{"llama q4g64", spec("llama", small("kv: f16", "quantisation: q4g64")...), 0, f16, nil, nil},
+		{"llama q4 cache", spec("llama", small("kv: int4", "quantisation: q4g64")...), 0, 2e-1, nil, nil},
+		{"gemma2 q8 cache", spec("gemma2", small("kv: int8", "window: 8", "quantisation: f16")...), 0, 2e-2, nil, nil},
+		{"qwen3 q8 cache head norms", spec("qwen3", small("kv: int8", "quantisation: f16")...), 0, 2e-2, nil, nil},
 		{"qwen2 biases tied", spec("qwen2", small("kv: f16", "tied_embeddings: true", "quantisation: q8_0")...), 0, f16, nil, nil},
 		{"qwen3 head norms", spec("qwen3", small("kv: f16", "quantisation: f16")...), 0, f16, nil, nil},
 		{"mistral window", spec("mistral", small("kv: f16", "window: 9", "quantisation: f16")...), 0, f16, nil, nil},
@@ -53,6 +56,9 @@ func rewrittenGPU() []variant {
 	}
 	return []variant{
 		{"quest", small("kv: f16", "quantisation: f16"), 0, f16, nil, pages(128, 16, 0, 1, ir.PerGroup)},
+		{"duo quest q8 cache", small("kv: int8", "quantisation: f16"), 0, 2e-2, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 70}, pages(128, 16, 0, 1, ir.PerGroup)},
+		{"duo chunked q4 cache", small("kv: int4", "quantisation: f16"), 0, 2e-1, &duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 80, Prefill: duo.Chunked, Chunk: 320}, nil},
+		{"quest kept q4 cache", small("kv: int4", "quantisation: q8_0"), 0, 2e-1, nil, pages(128, 16, 0, 8, ir.PerHead)},
 		{"duo", small("kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 100}, nil},
 		{"duo layers of one class", small("kv: bf16", "quantisation: bf16"), 0, bf16, &duo.Options{Mask: duo.Mask{{true, true}, {false, false}}, Sink: 64, Recent: 30}, nil},
 		{"duo chunked", small("kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 80, Prefill: duo.Chunked, Chunk: 320}, nil},
