@@ -325,3 +325,31 @@ func pagedBench(b *testing.B, l lib, p work.Attention, k work.Params, cached int
 	return l.bind(b, 0, k, d, map[string]uintptr{"q": addr(q), "o": addr(o), "cache": addr(cache), "row_slot": addr(zero), "slot_new": addr(fresh),
 		"slot_start": addr(zero), "slot_len": addr(length), "pages": addr(pages), "pick": addr(pick)})
 }
+
+// Case 7, compiled: with a budget that covers a context of any length, whole pages or not, what
+// is picked and attended to is all of it.
+func TestCase7Lengths(t *testing.T) {
+	tgt := targets(t)[0]
+	var ps []work.Params
+	lengths := []int{27, 50, 61, 113, 482, 577, 1011, 1541, 3330}
+	for _, n := range lengths {
+		p := work.Attention{Phase: work.Decode, Heads: 2, KVHeads: 1, Dim: 16, Scale: 0.25, CacheEnc: layout.F32, Page: 16, Summary: 16, Split: 128, Budget: (n + 15) / 16}
+		ps = append(ps, selectorOf(p, 0), p)
+	}
+	l := open(t, tgt, ps...)
+	for i, n := range lengths {
+		p := ps[2*i+1].(work.Attention)
+		s := newKVStep(t, p, []slotRows{{n - 1, 1}})
+		list := s.selected(t, l, 2*i, selectorOf(p, 0))(0, 0)
+		for j, page := range list {
+			if int(page) != j {
+				t.Errorf("%d tokens: pages %v, expected all", n, list)
+				break
+			}
+		}
+		ops := s.operands()
+		ops["pick"] = addr(list)
+		l.bind(t, 2*i+1, p, s.d, ops).run(2)
+		s.check(t, tgt.Name) // against all pages
+	}
+}

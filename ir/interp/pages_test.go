@@ -249,7 +249,7 @@ func TestCase4And5SummariesAreIncremental(t *testing.T) {
 // Case 7: a budget that covers all pages is dense, bit for bit, at any length; and
 // prompts are, whatever the budget.
 func TestCase7DenseWhileTheBudgetCovers(t *testing.T) {
-	for _, n := range []int{27, 50, 61, 113, 482} {
+	for _, n := range []int{27, 50, 61, 113, 482, 577} {
 		pages := (n + 15) / 16
 		for _, budget := range []int{pages, pages + 1, 1000} {
 			p := paged{16, 16, 2, 1, 4, 0.5, ir.PerGroup, budget, ""}

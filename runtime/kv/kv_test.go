@@ -42,6 +42,33 @@ func TestWindowFreesPages(t *testing.T) {
 	}
 }
 
+// Case 30, LServe's ring of pages (2 of the sink, 5 local ones, 64 tokens each), kept here by free lists instead of a
+// formula: after each token a sequence holds its sink's pages and those that its next row can see, at most the ring's
+// 7 and one of slack; so where the ring writes page 7 over page 2, 2 is free by then.
+func TestCase30Ring(t *testing.T) {
+	const page, sink, local = 64, 2, 5
+	pool := kv.New([]kv.Table{{Page: page, Sink: sink * page, Recent: num((local - 1) * page)}}, []int{sink + local + kv.Slack}, 1<<16)
+	s := pool.NewSequence()
+	defer s.Close()
+	for tok := range 13 * page {
+		if err := s.Reserve(1); err != nil {
+			t.Fatalf("token %d: %v", tok, err)
+		}
+		if err := s.Commit(1); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range s.Pages(0) {
+			seen := i < sink || (i+1)*page > tok+1-(local-1)*page // of the next row
+			if seen && p == kv.None || !seen && p != kv.None && (i+1+kv.Slack)*page <= tok+1-(local-1)*page {
+				t.Fatalf("after token %d logical page %d is %d", tok, i, p)
+			}
+		}
+	}
+	if got := pool.Stats(0); got.Peak > sink+local+kv.Slack {
+		t.Errorf("%d pages at most, the ring has %d", got.Peak, sink+local)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	pool := kv.New([]kv.Table{{Page: 4}, {Page: 4}}, []int{100, 2}, 20)
 	s := pool.NewSequence()

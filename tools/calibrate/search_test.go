@@ -81,6 +81,9 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%s is %v, expected %v", what, got, want)
 		}
 	}
+	// 4 bits, activation only: all twenty ratios
+	curve := []float64{.09939, .268761, .081515, .183803, .068892, .08559, .091253, .0656, .054339, .093242,
+		.124418, .121408, .065139, .062443, .090925, .181447, .101267, .116292, .153764, .248999}
 	for _, c := range []struct {
 		bits                       int
 		search                     Search
@@ -100,13 +103,23 @@ func TestSearch(t *testing.T) {
 		near(what+"nearest", best.Nearest, c.nearest)
 		near(what+"best", best.Loss, c.best)
 		near(what+"ratio", best.Ratio, c.ratio)
-		i := len(list) - grid // r = 0
-		d := make([]float32, len(w))
-		if err := difference(d, w, k, list[i].Scales, nearest(c.bits, g)); err != nil {
-			t.Fatal(err)
+		losses, d := []float64{}, make([]float32, len(w))
+		for _, l := range list[len(list)-grid:] { // from r = 0 on
+			if err := difference(d, w, k, l.Scales, nearest(c.bits, g)); err != nil {
+				t.Fatal(err)
+			}
+			x, _ := loss(d)
+			losses = append(losses, x)
 		}
-		zero, _ := loss(d)
-		near(what+"r = 0", zero, c.zero)
+		near(what+"r = 0", losses[0], c.zero)
+		if c.bits == 4 && c.search == Activation {
+			for i, want := range curve {
+				near(fmt.Sprintf("%sr = %v", what, list[i].Ratio), losses[i], want)
+			}
+			for j, want := range []float64{.697629, .665055, 1.587574, .629892, .88309} {
+				near(fmt.Sprintf("%sscale %d", what, j), float64(best.Scales[j]), want)
+			}
+		}
 		lo, hi := best.Scales[0], best.Scales[0]
 		for _, s := range best.Scales {
 			lo, hi = min(lo, s), max(hi, s)
@@ -118,7 +131,24 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Case 6.5: the errors of the grid of clips, and which is taken.
+// Case 6.4, iv: twenty ratios, and of equal losses the first.
+func TestFirstMinimum(t *testing.T) {
+	list := Candidates(Activation, []float32{1, 2, 3}, nil)
+	if len(list) != 20 || list[0].Ratio != 0 || list[19].Ratio != .95 {
+		t.Fatalf("%d candidates", len(list))
+	}
+	calls := 0
+	best, err := Best(list, []float32{1, 2, 3}, 3, func([]float32) error { return nil }, func([]float32) (float64, error) {
+		calls++
+		return max(1, 5-float64(calls)), nil // 4, 3, 2, 1, 1, ...
+	})
+	if err != nil || calls != 20 || best.Ratio != .15 || best.Nearest != 4 {
+		t.Errorf("%d evaluations, ratio %v, nearest %v, %v; expected 20, 0.15, 4", calls, best.Ratio, best.Nearest, err)
+	}
+}
+
+// Case 6.5: the errors of the grid of clips, and which is taken. The names that llm-awq skips are those of queries and keys;
+// that it also skips Mixtral's experts, by a substring of theirs, is not followed.
 func TestClip(t *testing.T) {
 	x := []float32{4, 4, 4, .0625, -4, 4, 2, .0625}
 	for _, c := range []struct {
@@ -146,7 +176,8 @@ func TestClip(t *testing.T) {
 			t.Errorf("%d bits: the largest weight is %v, expected %v", c.bits, w[3], c.chosen)
 		}
 	}
-	for name, want := range map[string]bool{"self_attn.q_proj": false, "self_attn.k_proj": false, "self_attn.v_proj": true, "self_attn.o_proj": true, "mlp.gate_proj": true} {
+	for name, want := range map[string]bool{"self_attn.q_proj": false, "self_attn.k_proj": false, "self_attn.v_proj": true, "self_attn.o_proj": true, "mlp.gate_proj": true, "mlp.up_proj": true,
+		"mlp.down_proj": true, "block_sparse_moe.experts.0.w1": true} {
 		if Clips(name) != want {
 			t.Errorf("Clips(%s) is %v", name, !want)
 		}

@@ -2,8 +2,10 @@ package block_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math"
 	"os"
+	"strings"
 	"testing"
 
 	"quire/ir/types/block"
@@ -107,5 +109,29 @@ func TestEncodeRoundTrip(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Case 6.1.7 of "AWQ facts": the bytes of one block of Q4_0, and the packed 6-bit scales and minima of Q4_K.
+func TestKnownBlocks(t *testing.T) {
+	x := make([]float32, 32)
+	for i := range x {
+		x[i] = float32(i-16) / 4
+	}
+	got := make([]byte, 18)
+	if err := block.Encode("q4_0", x, got); err != nil {
+		t.Fatal(err)
+	}
+	if want := "00388091 91a2a2b3b3c4c4d5d5e6e6f7f7f8"; hex.EncodeToString(got) != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("q4_0: %x, expected %s", got, want)
+	}
+	packed, err := hex.DecodeString("8182c3c485c6c7c8152ddbef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j, want := range [][2]int{{1, 5}, {2, 6}, {3, 7}, {4, 8}, {37, 33}, {45, 50}, {59, 61}, {63, 62}} {
+		if sc, mn := block.ScaleMin(j, packed); int(sc) != want[0] || int(mn) != want[1] {
+			t.Errorf("q4_k: sub-block %d has scale %d and minimum %d, expected %v", j, sc, mn, want)
+		}
 	}
 }

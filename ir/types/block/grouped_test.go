@@ -29,7 +29,8 @@ func unpack(e block.Encoding, row []byte, k int) (codes []int, scales []float32,
 	return codes, scales, zeros
 }
 
-// TestGroupedQuantizer: published vectors of AWQ's quantiser, with zero forced into the range.
+// TestGroupedQuantizer: published vectors of AWQ's quantiser (cases 6.3.1 to 6.3.4 of "AWQ facts"), with zero forced into the
+// range, of which case 6.3.3 gives both outcomes.
 func TestGroupedQuantizer(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -62,7 +63,7 @@ func TestGroupedQuantizer(t *testing.T) {
 	}
 }
 
-// TestGroupedRow: Decode is (q - z) * s by the row layout, read here bit by bit, and what Encode packs comes back
+// TestGroupedRow (case 6.3.5): Decode is (q - z) * s by the row layout, read here bit by bit, and what Encode packs comes back
 // within a step of the input (half a step and the rounding of the zero).
 func TestGroupedRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
