@@ -1,29 +1,57 @@
 package kernels
 
 import (
-	"math"
-
 	"quire/codegen/kernel"
+	"quire/ir/types/kvpage"
 	"quire/ir/work"
 )
 
-// selectorGPU is the selector on a GPU. A warp takes a page at a time, its lanes channels:
-// for each summary the products of the largest and the least with the queries' parts above
-// and below 0, in float32. Scores lie [slot][head][P], in memory that the last item of a
-// slot's kv head reads; it makes the lists with its whole block.
+// selectorGPU is the selector on a GPU. A summary is a row of twice as many channels, the
+// largest and the least; queries are columns, their parts above 0 times the former, those
+// below times the latter. A warp takes 16 summaries at a time:
+//
+//	scores^T [16 summaries][8 queries] = summaries [16][max, min] * [parts above, parts below]^T
+//
+// Both parts are the sum of two numbers of 16 bits, so that products are as good as in
+// float32. A page scores as its best summary. The last item of a slot's kv head makes the
+// lists (pageselect_pick_gpu.go).
+//
+// Temp: a counter for each slot's kv head, the best score of each item's queries
+// [slot, kv head][MaxSplits][query], scores [slot, kv head][P][query], and keys of lists
+// [slot, list][P].
 type selectorGPU struct {
 	selector
-	p work.PageSelectGPU
-	r rowGPU
+	p    work.PageSelectGPU
+	r    rowGPU
+	half kernel.Half
+	per  int // summaries of a page
 }
 
 func newSelectorGPU(k *kernel.Kernel, p work.PageSelectGPU) selectorGPU {
-	return selectorGPU{newSelector(k, p.PageSelect), p, newRowGPU(k, p)}
+	return selectorGPU{newSelector(k, p.PageSelect), p, newRowGPU(k, p), halfOf(kvpage.SummaryEnc(p.CacheEnc)), p.Page / p.Summary}
 }
 
-func (s selectorGPU) scoresOf(gh kernel.I64, g int64) kernel.Ptr[kernel.F32] {
-	at := gh.Times(int64(s.group)).Plus(g).Mul(s.k.Dim("P"))
-	return kernel.Arg[kernel.F32](s.k, "scores").Plus(work.CounterBytes / 4).At(at)
+func (s selectorGPU) temp() kernel.Ptr[kernel.F32] {
+	return kernel.Arg[kernel.F32](s.k, "scores").Plus(work.CounterBytes / 4)
+}
+
+// topsOf are the best scores of an item's queries.
+func (s selectorGPU) topsOf(gh, split kernel.I64) kernel.Ptr[kernel.F32] {
+	return s.temp().At(gh.Times(work.MaxSplits).Add(split).Times(int64(s.group)))
+}
+
+// scoresOf are those of a page.
+func (s selectorGPU) scoresOf(gh, page kernel.I64) kernel.Ptr[kernel.F32] {
+	k := s.k
+	skip := k.Dim("S").Times(int64(s.p.Heads) * work.MaxSplits)
+	return s.temp().At(skip.Add(gh.Mul(k.Dim("P")).Add(page).Times(int64(s.group))))
+}
+
+// keysOf are the keys of list g of a kv head.
+func (s selectorGPU) keysOf(gh kernel.I64, g int64) kernel.Ptr[kernel.I32] {
+	k, lists := s.k, int64(s.p.Lists()/s.p.KVHeads)
+	skip := k.Dim("S").Times(int64(s.p.Heads)).Mul(k.Dim("P").Plus(work.MaxSplits))
+	return kernel.As[kernel.I32](s.temp().At(skip.Add(gh.Times(lists).Plus(g).Mul(k.Dim("P")))))
 }
 
 func (s selectorGPU) item() {
@@ -89,14 +117,8 @@ func (s selectorGPU) arrive(r selected, gh, splits, closed kernel.I64) {
 	g.Sync()
 	kernel.When(k, kernel.LoadI32(s.word(0)).Eq(last), func() {
 		g.Fence()
-		s.choose(r, gh, closed)
+		s.choose(r, gh, splits, closed)
 	})
-}
-
-// Shared memory: counts of a digit, values of warps, words.
-func (s selectorGPU) counts() kernel.Ptr[kernel.I32] { return kernel.SharedAt[kernel.I32](s.k, 4*32) }
-func (s selectorGPU) word(i int64) kernel.Ptr[kernel.I32] {
-	return kernel.SharedAt[kernel.I32](s.k, 4*(32+256+i))
 }
 
 // one is for the block's first thread.
@@ -128,224 +150,164 @@ func (s selectorGPU) listsGPU(r selected, f func(list kernel.Ptr[kernel.I32], g 
 	}
 }
 
-// score scores the split's closed pages, warp by warp.
+// score scores the split's closed pages, by tiles of 16 summaries.
 func (s selectorGPU) score(r selected, gh, split, splits, closed kernel.I64) {
-	k, p, g := s.k, s.p, s.r.g
-	at := func(split kernel.I64) kernel.I64 { return split.Mul(closed).I32().Over(splits.I32()).I64() }
+	k, g := s.k, s.r.g
+	pages := int64(16 / s.per) // of a tile
+	tiles := closed.Plus(pages - 1).Over(pages)
+	at := func(split kernel.I64) kernel.I64 { return split.Mul(tiles).I32().Over(splits.I32()).I64() }
 	from, to := at(split), at(split.Plus(1))
-	words := (s.pad/2 + 31) / 32
+	row, quad := g.Lane().Shr(2), g.Lane().And(k.Int(3))
 	for first := 0; first < s.group; first += work.QueriesGPU {
 		n := min(work.QueriesGPU, s.group-first)
-		q := s.parts(r, first, n, words)
-		kernel.Each(k, from.Add(g.Warp()), to, work.SelectWarps, func(page kernel.I64) {
+		q := s.queries(r, first, n)
+		none := []kernel.F32{negInf(k), negInf(k)}
+		top := kernel.For(k, from.Add(g.Warp()), to, work.SelectWarps, none, func(t kernel.I64, top []kernel.F32) []kernel.F32 {
 			if first == 0 {
-				kernel.When(k, page.Eq(closed.Plus(-1)).And(s.closes(r, closed)), func() { s.close(r, page) })
+				kernel.When(k, t.Eq(tiles.Plus(-1)).And(s.closes(r, closed)), func() { s.close(r, closed.Plus(-1)) })
 			}
-			stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
-			each := int64(p.Page / p.Summary)
-			base := kernel.Arg[kernel.U8](k, "cache").At(physical(k, r.slot, page).Times(stride).Plus(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc)).
-				Add(r.h.Times(each * int64(4*s.pad))))
-			best := make([]kernel.F32, n)
-			for j := range best {
-				best[j] = negInf(k)
+			var page [2]kernel.I64
+			var from [2]kernel.Ptr[kernel.U8]
+			for h := range page {
+				in := row.Plus(int64(8 * h)) // the summary in the tile
+				page[h] = t.Times(pages).Add(in.Over(int64(s.per)))
+				from[h] = s.summaryOf(r, page[h].Min(closed.Plus(-1)), in.Modulo(int64(s.per)))
 			}
-			best = kernel.For(k, k.Int(0), k.Int(each), 1, best, func(i kernel.I64, c []kernel.F32) []kernel.F32 {
-				sums := s.summary(base.At(i.Times(int64(4*s.pad))), q, n, words)
-				out := make([]kernel.F32, n)
-				for j := range out {
-					out[j] = g.MaxF(c[j], s.r.combine(sums[j], false, kernel.F32.Add))
+			x := s.bounds(from, q)
+			for h := range page {
+				for e := range 2 {
+					v := s.best(x, h, e)
+					top[e] = g.MaxF(top[e], v)
+					query := quad.Times(2).Plus(int64(e))
+					leads := row.Plus(int64(8 * h)).Modulo(int64(s.per)).Eq(k.Int(0))
+					kernel.When(k, leads.And(page[h].Lt(closed)).And(query.Lt(k.Int(int64(n)))), func() {
+						kernel.StoreF32(s.scoresOf(gh, page[h]).At(query).Plus(int64(first)), v)
+					})
 				}
-				return out
-			})
-			kernel.When(k, g.Lane().Eq(k.Int(0)), func() {
-				for j := range best {
-					kernel.StoreF32(s.scoresOf(gh, int64(first+j)).At(page), best[j])
-				}
-			})
+			}
+			return top
 		})
+		s.leaveTops(first, n, top)
 	}
+	s.shareTops(gh, split)
 }
 
-// parts are a lane's channels of the queries, times Scale: [query][word][two].
-func (s selectorGPU) parts(r selected, first, n, words int) [][][2]kernel.F32 {
+// summaryOf is where a lane begins to read a summary: 16 bytes of every 64.
+func (s selectorGPU) summaryOf(r selected, page, number kernel.I64) kernel.Ptr[kernel.U8] {
 	k, p := s.k, s.p
+	stride := work.PageStride(p.KVHeads, p.Dim, p.Page, p.Summary, p.CacheEnc)
+	at := physical(k, r.slot, page).Times(stride).Plus(work.PageBytes(p.KVHeads, p.Dim, p.Page, p.CacheEnc))
+	at = at.Add(r.h.Times(int64(s.per)).Add(number).Times(int64(4 * s.pad)))
+	return kernel.Arg[kernel.U8](k, "cache").At(at.Add(s.r.g.Lane().And(k.Int(3)).Times(16)))
+}
+
+// queries is a lane's part of the columns, times Scale: 8 channels of every 32 of a query. A
+// warp has a tile or two, so they are read where they are needed.
+func (s selectorGPU) queries(r selected, first, n int) func(channel int) []kernel.F32 {
+	k, p, g := s.k, s.p, s.r.g
 	kv := r.n.Times(int64(p.KVHeads)).Add(r.h)
 	if p.Among > 0 {
 		kv = r.n.Times(int64(p.Among / s.group)).Add(listed(k, r.h))
 	}
-	q := kernel.Arg[kernel.F32](k, "q").At(kv.Times(int64(s.group * p.Dim)))
-	out := make([][][2]kernel.F32, n)
-	for j := range out {
-		for w := range words {
-			at := s.r.g.Lane().Plus(int64(32 * w)).Times(2)
-			var two [2]kernel.F32
-			for e := range two {
-				i := at.Plus(int64(e))
-				x := kernel.LoadF32(q.Plus(int64((first + j) * p.Dim)).At(i.Min(k.Int(int64(p.Dim - 1)))))
-				two[e] = kernel.Select(i.Lt(k.Int(int64(p.Dim))), x.Mul(k.Float(p.Scale)), k.Float(0))
-			}
-			out[j] = append(out[j], two)
-		}
-	}
-	return out
-}
-
-// summary is a lane's part of each query's bound.
-func (s selectorGPU) summary(at kernel.Ptr[kernel.U8], q [][][2]kernel.F32, n, words int) []kernel.F32 {
-	k, g, h := s.k, s.r.g, halfOf(s.p.CacheEnc)
-	sums := make([]kernel.F32, n)
-	for j := range sums {
-		sums[j] = k.Float(0)
-	}
-	for w := range words {
-		i := g.Lane().Plus(int64(32 * w)).Min(k.Int(int64(s.pad/2 - 1))) // beyond, queries are 0
-		var bounds [2][2]kernel.F32                                      // [largest, least][channel]
-		for b := range bounds {
-			lo, hi := g.Unpack(h, kernel.LoadWords(at.At(i.Times(4)).Plus(int64(b*2*s.pad)), 1)[0])
-			bounds[b] = [2]kernel.F32{lo, hi}
-		}
-		for j := range sums {
-			for e, x := range q[j][w] {
-				up := x.Gt(k.Float(0))
-				sums[j] = x.FMA(kernel.Select(up, bounds[0][e], bounds[1][e]), sums[j])
+	query := g.Lane().Shr(2)
+	live := query.Lt(k.Int(int64(n)))
+	q := kernel.Arg[kernel.F32](k, "q").At(kv.Times(int64(s.group)).Plus(int64(first)).Add(query.Min(k.Int(int64(n - 1)))).Times(int64(p.Dim)))
+	return func(channel int) []kernel.F32 {
+		var out []kernel.F32
+		at := g.Lane().And(k.Int(3)).Times(8).Plus(int64(channel))
+		if p.Dim%32 == 0 {
+			out = append(kernel.LoadFloats(q.At(at), 4), kernel.LoadFloats(q.At(at).Plus(4), 4)...)
+		} else {
+			last := k.Int(int64(p.Dim - 1))
+			for j := range int64(8) {
+				i := at.Plus(j)
+				out = append(out, kernel.Select(i.Le(last), kernel.LoadF32(q.At(i.Min(last))), k.Float(0)))
 			}
 		}
+		for j := range out {
+			out[j] = kernel.Select(live, out[j].Mul(k.Float(p.Scale)), k.Float(0))
+		}
+		return out
 	}
-	return sums
 }
 
-// choose makes the lists: scores become integers of the same order, the least that is
-// picked is found by four digits of eight bits, and the pages are written in their order.
-func (s selectorGPU) choose(r selected, gh, closed kernel.I64) {
+// bounds is the tile's product, in two chains: with what is rounded of the columns, and with
+// what is left.
+func (s selectorGPU) bounds(from [2]kernel.Ptr[kernel.U8], q func(channel int) []kernel.F32) [4]kernel.F32 {
+	g := s.r.g
+	sum := [2][4]kernel.F32{g.NoSum(), g.NoSum()}
+	const most = 64 // channels whose loads are under way
+	for first := 0; first < s.pad; first += most {
+		var words [][2][2][]kernel.I32 // [32 channels][largest, least][half of the tile]
+		for channel := first; channel < min(first+most, s.pad); channel += 32 {
+			var w [2][2][]kernel.I32
+			for part := range w {
+				for h := range w[part] {
+					w[part][h] = s.load(from[h], channel, part)
+				}
+			}
+			words = append(words, w)
+		}
+		for i, w := range words {
+			x := q(first + 32*i)
+			for part := range w {
+				high, low := s.columns(x, part)
+				a := w[part]
+				for j := 0; j < 4; j += 2 {
+					rows := [4]kernel.I32{a[0][j], a[1][j], a[0][j+1], a[1][j+1]}
+					sum[0] = g.Mma(s.half, rows, [2]kernel.I32{high[j], high[j+1]}, sum[0])
+					sum[1] = g.Mma(s.half, rows, [2]kernel.I32{low[j], low[j+1]}, sum[1])
+				}
+			}
+		}
+	}
+	for e := range sum[0] {
+		sum[0][e] = sum[0][e].Add(sum[1][e])
+	}
+	return sum[0]
+}
+
+// load is a lane's 8 channels of a summary's part; beyond the padding zeros.
+func (s selectorGPU) load(from kernel.Ptr[kernel.U8], channel, part int) []kernel.I32 {
 	k := s.k
-	if !s.p.PerHead && s.group > 1 {
-		s.shareGPU(gh, closed)
+	at := from.Plus(int64(2 * (part*s.pad + channel)))
+	if channel+32 <= s.pad {
+		return kernel.LoadWords(at, 4)
 	}
-	s.listsGPU(r, func(list kernel.Ptr[kernel.I32], g int64) {
-		scores := s.scoresOf(gh, g)
-		keys := kernel.As[kernel.I32](scores)
-		kernel.Each(k, s.r.g.Thread(), closed, s.r.threads(), func(i kernel.I64) {
-			bits := kernel.LoadI32(keys.At(i))
-			negative := bits.Lt(k.Int32(0))
-			// As unsigned numbers: larger for larger scores.
-			kernel.StoreI32(keys.At(i), kernel.Select(negative, bits.Xor(-1), bits.Xor(math.MinInt32)))
-		})
-		s.r.g.Sync()
-		s.best(keys, closed, list)
-	})
+	z := k.Int32(0)
+	inside := s.r.g.Lane().And(k.Int(3)).Times(8).Lt(k.Int(int64(s.pad - channel)))
+	return kernel.If(k, inside, []kernel.I32{z, z, z, z}, func() []kernel.I32 { return kernel.LoadWords(at, 4) }, nil)
 }
 
-// shareGPU makes the first query's scores those of the group.
-func (s selectorGPU) shareGPU(gh, closed kernel.I64) {
+// columns are the parts of queries above (0) or below (1) 0: rounded, and what is left.
+func (s selectorGPU) columns(x []kernel.F32, part int) (high, low []kernel.I32) {
 	k, g := s.k, s.r.g
-	for q := range int64(s.group) {
-		scores := s.scoresOf(gh, q)
-		top := kernel.For(k, g.Thread(), closed, s.r.threads(), []kernel.F32{negInf(k)}, func(i kernel.I64, c []kernel.F32) []kernel.F32 {
-			return []kernel.F32{g.MaxF(c[0], kernel.LoadF32(scores.At(i)))}
-		})[0]
-		top = s.r.combine(top, true, g.MaxF)
-		first := s.scoresOf(gh, 0)
-		kernel.Each(k, g.Thread(), closed, s.r.threads(), func(i kernel.I64) {
-			v := kernel.LoadF32(scores.At(i)).Sub(top)
-			if q > 0 {
-				v = g.MaxF(v, kernel.LoadF32(first.At(i)))
+	for j := 0; j < len(x); j += 2 {
+		var v, rest [2]kernel.F32
+		for e := range v {
+			up := x[j+e].Gt(k.Float(0))
+			v[e] = kernel.Select(up, x[j+e], k.Float(0))
+			if part == 1 {
+				v[e] = kernel.Select(up, k.Float(0), x[j+e])
 			}
-			kernel.StoreF32(first.At(i), v)
-		})
+		}
+		w := g.Pack(s.half, v[0], v[1])
+		rest[0], rest[1] = g.Unpack(s.half, w)
+		high = append(high, w)
+		low = append(low, g.Pack(s.half, v[0].Sub(rest[0]), v[1].Sub(rest[1])))
 	}
-	g.Sync()
+	return high, low
 }
 
-// best lists the Budget-1 pages of the largest keys, ascending, then the open one.
-func (s selectorGPU) best(keys kernel.Ptr[kernel.I32], closed kernel.I64, list kernel.Ptr[kernel.I32]) {
-	want := int64(s.p.Budget - 1)
-	s.one(func() { kernel.StoreI32(list.Plus(want), closed.I32()) })
-	if want == 0 {
-		return
+// best is the best summary of the page that a lane's row, of a half of the tile, belongs to.
+func (s selectorGPU) best(x [4]kernel.F32, half, e int) kernel.F32 {
+	g := s.r.g
+	v := x[2*half+e]
+	if s.per == 16 {
+		v = g.MaxF(x[e], x[2+e])
 	}
-	least, room := s.least(keys, closed, want)
-	s.write(keys, closed, least, room, list)
-}
-
-// least finds the want-th largest key, and how many of its equals are picked.
-func (s selectorGPU) least(keys kernel.Ptr[kernel.I32], closed kernel.I64, want int64) (least, room kernel.I32) {
-	k, g := s.k, s.r.g
-	least, room = k.Int32(0), k.Int32(int32(want))
-	for shift := int32(24); shift >= 0; shift -= 8 {
-		kernel.Each(k, g.Thread(), k.Int(256), s.r.threads(), func(i kernel.I64) { kernel.StoreI32(s.counts().At(i), k.Int32(0)) })
-		g.Sync()
-		kernel.Each(k, g.Thread(), closed, s.r.threads(), func(i kernel.I64) {
-			key := kernel.LoadI32(keys.At(i))
-			// Of those that share the digits found so far.
-			same := k.Bool(true)
-			if shift < 24 {
-				same = key.Shr(shift + 8).Eq(least.Shr(shift + 8))
-			}
-			kernel.When(k, same, func() {
-				g.AtomicAddShared(s.counts().At(key.Shr(shift).And(255).I64()), k.Int32(1))
-			})
-		})
-		g.Sync()
-		least0, room0 := least, room
-		s.one(func() {
-			// From the largest digit down until there is no more room.
-			v := kernel.While(k, []kernel.I32{k.Int32(255), room0}, func(c []kernel.I32) (kernel.Bool, []kernel.I32) {
-				n := kernel.LoadI32(s.counts().At(c[0].I64()))
-				more := n.Lt(c[1])
-				return more, []kernel.I32{kernel.Select(more, c[0].Add(k.Int32(-1)), c[0]), kernel.Select(more, c[1].Sub(n), c[1])}
-			})
-			kernel.StoreI32(s.word(1), least0.Or(v[0].Shl(shift)))
-			kernel.StoreI32(s.word(2), v[1])
-		})
-		g.Sync()
-		least, room = kernel.LoadI32(s.word(1)), kernel.LoadI32(s.word(2))
+	for rows := 1; rows < min(s.per, 8); rows *= 2 {
+		v = g.MaxF(v, g.Xor(v, int64(4*rows)))
 	}
-	return least, room
-}
-
-// write lists the pages in their order: each thread has a run of them, and learns from the
-// sums of those before where its own begin.
-func (s selectorGPU) write(keys kernel.Ptr[kernel.I32], closed kernel.I64, least, room kernel.I32, list kernel.Ptr[kernel.I32]) {
-	k, g := s.k, s.r.g
-	run := closed.Plus(s.r.threads() - 1).Over(s.r.threads())
-	from := g.Thread().Mul(run).Min(closed)
-	to := from.Add(run).Min(closed)
-	low := least.Xor(math.MinInt32) // in the order of signed numbers
-	one, zero := k.Int32(1), k.Int32(0)
-	above := func(i kernel.I64) (more, same kernel.Bool) {
-		key := kernel.LoadI32(keys.At(i)).Xor(math.MinInt32)
-		return low.Lt(key), key.Eq(low)
-	}
-	n := kernel.For(k, from, to, 1, []kernel.I32{zero, zero}, func(i kernel.I64, c []kernel.I32) []kernel.I32 {
-		more, same := above(i)
-		return []kernel.I32{c[0].Add(kernel.Select(more, one, zero)), c[1].Add(kernel.Select(same, one, zero))}
-	})
-	start := []kernel.I32{s.before(n[0]), s.before(n[1])}
-	kernel.For(k, from, to, 1, start, func(i kernel.I64, c []kernel.I32) []kernel.I32 {
-		more, same := above(i)
-		ties := kernel.Select(c[1].Lt(room), c[1], room) // those before that were taken
-		take := more.Or(same.And(c[1].Lt(room)))
-		kernel.When(k, take, func() { kernel.StoreI32(list.At(c[0].Add(ties).I64()), i.I32()) })
-		return []kernel.I32{c[0].Add(kernel.Select(more, one, zero)), c[1].Add(kernel.Select(same, one, zero))}
-	})
-}
-
-// before is the sum of a number over the threads before this one.
-func (s selectorGPU) before(n kernel.I32) kernel.I32 {
-	k, g := s.k, s.r.g
-	sum := n
-	for d := int64(1); d < 32; d *= 2 {
-		up := g.UpI32(sum, d)
-		sum = sum.Add(kernel.Select(g.Lane().Lt(k.Int(d)), k.Int32(0), up))
-	}
-	warps := kernel.SharedAt[kernel.I32](k, 0)
-	g.Sync()
-	kernel.When(k, g.Lane().Eq(k.Int(31)), func() { kernel.StoreI32(warps.At(g.Warp()), sum) })
-	g.Sync()
-	out := sum.Sub(n)
-	for w := range int64(s.r.warps) {
-		in := k.Int(w).Lt(g.Warp())
-		out = out.Add(kernel.Select(in, kernel.LoadI32(warps.Plus(w)), k.Int32(0)))
-	}
-	return out
+	return v
 }

@@ -27,12 +27,12 @@ func (s *kvStep) selectedGPU(t *testing.T, l lib, i int, p work.PageSelectGPU) f
 
 func TestPageSelectGPU(t *testing.T) {
 	for _, tgt := range gpus(t) {
-		for _, p := range paged {
+		for _, p := range append(slices.Clone(paged), work.Attention{Heads: 32, KVHeads: 2, Dim: 256, CacheEnc: layout.F16, Page: 256, Summary: 16, Budget: 2}) {
 			if p.CacheEnc == layout.F32 {
 				continue
 			}
 			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))
-			sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 8}
+			sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 8, Keys: 100} // some slots have more pages
 			l := open(t, tgt, sel)
 			for _, b := range [][]slotRows{{{0, 1}}, {{63, 1}, {0, 1}, {64, 1}, {700, 1}}, {{64, 1}, {0, 40}, {577, 1}}, {{5000, 1}}, {{640, 1}, {128, 1}}} {
 				s := newKVStepGPU(t, p, b)
@@ -69,7 +69,7 @@ func (s *kvStep) forget() {
 func TestPickTiesGPU(t *testing.T) {
 	p := work.Attention{Heads: 2, KVHeads: 1, Dim: 16, CacheEnc: layout.F16, Page: 16, Summary: 16, Budget: 4, Scale: 1}
 	for _, tgt := range gpus(t) {
-		sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 3}
+		sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 3, Keys: 16}
 		l := open(t, tgt, sel)
 		s := newKVStepGPU(t, p, []slotRows{{165, 1}})
 		for i := range s.keys[0] {
@@ -91,7 +91,7 @@ func TestPickTiesGPU(t *testing.T) {
 // a stretch does.
 func TestKeptListsGPU(t *testing.T) {
 	p := work.Attention{Heads: 4, KVHeads: 2, Dim: 32, CacheEnc: layout.F16, Page: 16, Summary: 16, Budget: 3, Scale: 0.2}
-	sel := work.PageSelectGPU{PageSelect: selectorOf(p, 8), Blocks: 4}
+	sel := work.PageSelectGPU{PageSelect: selectorOf(p, 8), Blocks: 4, Keys: 4}
 	for _, tgt := range gpus(t) {
 		l := open(t, tgt, sel)
 		for _, c := range []struct {

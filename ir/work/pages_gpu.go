@@ -65,6 +65,7 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * kvpage.Pad(p.Cac
 type PageSelectGPU struct {
 	PageSelect
 	Blocks int   // items that fill the device
+	Keys   int   // pages of a slot whose scores are chosen from in shared memory
 	Among  int   // with List: query heads of q
 	List   []int // the place of each kv head among those of q; nil: q holds no others
 }
@@ -74,7 +75,7 @@ func (p PageSelectGPU) Family() string { return "pageselect_gpu" }
 
 // Key implements Params.
 func (p PageSelectGPU) Key() string {
-	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks, "among", p.Among)
+	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks, "keys", p.Keys, "among", p.Among)
 }
 
 // Validate implements Params.
@@ -85,6 +86,9 @@ func (p PageSelectGPU) Validate() error {
 	if err := p.PageSelect.Validate(); err != nil {
 		return err
 	}
+	per := p.Page / p.Summary
+	c.that(per&(per-1) == 0 && per <= 16, "%d summaries of a page, expected a power of two up to 16", per)
+	c.that(p.Keys >= 0 && p.Grid().Shared <= maxShared, "room for %d keys, expected at least 0, and at most %d bytes of shared memory", p.Keys, maxShared)
 	c.that((p.Among > 0) == (len(p.List) > 0), "%d heads in q and a list of %d kv heads", p.Among, len(p.List))
 	if p.Among > 0 {
 		group := p.Heads / p.KVHeads
@@ -135,13 +139,19 @@ func (p PageSelectGPU) Group(Dims) int64 { return 0 }
 // Scratch implements Params.
 func (p PageSelectGPU) Scratch() int64 { return 0 }
 
-// Temp implements Params: a counter for each slot's kv head, then scores [slot][head][P].
-func (p PageSelectGPU) Temp(d Dims) int64 { return CounterBytes + 4*d.S*int64(p.Heads)*d.P }
+// Temp implements Params: a counter for each slot's kv head, the best scores of items
+// [slot][MaxSplits][head], scores [slot][head][P], and keys of lists [slot][list][P].
+func (p PageSelectGPU) Temp(d Dims) int64 {
+	return CounterBytes + 4*d.S*(int64(p.Heads)*(MaxSplits+d.P)+int64(p.Lists())*d.P)
+}
 
-// SelectWarps is the number of warps of a block of PageSelectGPU.
+// SelectWarps is the number of warps of a block of PageSelectGPU: a thread for each value of
+// a digit of eight bits.
 const SelectWarps = 8
 
-// Grid implements Gridded: values of warps, 256 counts of a digit of scores, and four words.
+// Grid implements Gridded: values of warps, 256 counts of a digit of scores, four words, the
+// best scores of warps, keys.
 func (p PageSelectGPU) Grid() Grid {
-	return Grid{Warps: SelectWarps, PerBlock: 1, Room: 2, Shared: 4 * (32 + 256 + 4)}
+	group := p.Heads / max(1, p.KVHeads)
+	return Grid{Warps: SelectWarps, PerBlock: 1, Room: 2, Shared: 4 * int64(32+256+4+SelectWarps*group+p.Keys)}
 }

@@ -46,7 +46,7 @@ func matchSelect(b *body) (Found, error) {
 	}
 	k := Found{p, vals}
 	if b.gpu() {
-		g := work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+		g := work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors, Keys: KeysGPU}
 		if of != nil {
 			g.Among, g.List = constant(of.Args[0].Type.Shape[1]), of.Attrs.(ir.HeadsAttrs).KV
 		}
