@@ -19,7 +19,7 @@ import (
 // testdata/written.json of them.
 var keep = flag.String("keep", "", "folder to leave the written checkpoints in")
 
-// AutoAWQ and compressed-tensors dequantise what is written here to the matrices that we read from it, bit for bit:
+// AutoAWQ, gptqmodel (which reads AutoAWQ's layout) and compressed-tensors dequantise what is written here to the matrices that we read from it, bit for bit:
 // testdata/written.json holds the digests of theirs. Rounded to nearest, so that the bytes are the same on every machine.
 func TestWritten(t *testing.T) {
 	text, err := os.ReadFile("testdata/written.json")
@@ -56,21 +56,34 @@ func TestWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		if len(want[c.name]) != 14 {
-			t.Fatalf("%s: %d digests, expected 14", c.name, len(want[c.name]))
+		readers := []string{c.name}
+		if c.format == packed.AWQGemm {
+			readers = append(readers, c.name+" by gptqmodel")
 		}
-		for name, digest := range want[c.name] {
-			x, err := m.Float32(name)
-			if err != nil {
-				t.Fatal(err)
+		for _, by := range readers {
+			if len(want[by]) != 14 {
+				t.Fatalf("%s: %d digests, expected 14", by, len(want[by]))
 			}
-			data := make([]byte, 2*len(x))
-			if err := block.Encode("f16", x, data); err != nil {
-				t.Fatal(err)
-			}
-			if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != digest {
-				t.Errorf("%s: %s: sha256 %x, its package's %s", c.name, name, sum, digest)
+			for name, digest := range want[by] {
+				if got := float16Digest(t, m, name); got != digest {
+					t.Errorf("%s: %s: sha256 %s, its package's %s", by, name, got, digest)
+				}
 			}
 		}
 	}
+}
+
+// float16Digest is the sha256 of a matrix in float16.
+func float16Digest(t *testing.T, m *frontends.Model, name string) string {
+	t.Helper()
+	x, err := m.Float32(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 2*len(x))
+	if err := block.Encode("f16", x, data); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }

@@ -2,7 +2,8 @@
 
     python read.py DIR ... > digests.json
 
-README.md says with which versions; AUTOAWQ names the folder of autoawq's unpacked sources, as for make.py.
+README.md says with which versions; AUTOAWQ and GPTQMODEL name the folders of autoawq's and gptqmodel's unpacked sources, as
+for make.py. Both read AWQ's layout: gptqmodel's digests come under the checkpoint's name and "by gptqmodel".
 """
 
 import hashlib
@@ -15,10 +16,20 @@ from safetensors.torch import load_file
 
 import make
 
+OUT, sys.stdout = sys.stdout, sys.stderr  # gptqmodel greets on stdout
+
 
 def awq(tensors, config, module):
     make.autoawq()
     from awq.utils.packing_utils import dequantize_gemm
+
+    w = dequantize_gemm(tensors[module + ".qweight"], tensors[module + ".qzeros"], tensors[module + ".scales"], config["bits"], config["group_size"])
+    return w.t()
+
+
+def awq_by_gptqmodel(tensors, config, module):
+    make.gptqmodel()
+    from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm
 
     w = dequantize_gemm(tensors[module + ".qweight"], tensors[module + ".qzeros"], tensors[module + ".scales"], config["bits"], config["group_size"])
     return w.t()
@@ -39,15 +50,22 @@ def read(path):
     tensors = {}
     for f in sorted(path.glob("*.safetensors")):
         tensors |= load_file(f)
-    how, suffix = (awq, ".qweight") if config["quant_method"] == "awq" else (compressed, ".weight_packed")
+    ways, suffix = {"": compressed}, ".weight_packed"
+    if config["quant_method"] == "awq":
+        ways, suffix = {"": awq, " by gptqmodel": awq_by_gptqmodel}, ".qweight"
     out = {}
-    for name in sorted(tensors):
-        if name.endswith(suffix):
-            module = name.removesuffix(suffix)
-            w = how(tensors, config, module).half().contiguous()
-            out[module] = hashlib.sha256(w.view(torch.int16).numpy().tobytes()).hexdigest()
+    for by, how in ways.items():
+        digests = out[path.name + by] = {}
+        for name in sorted(tensors):
+            if name.endswith(suffix):
+                module = name.removesuffix(suffix)
+                w = how(tensors, config, module).half().contiguous()
+                digests[module] = hashlib.sha256(w.view(torch.int16).numpy().tobytes()).hexdigest()
     return out
 
 
 if __name__ == "__main__":
-    print(json.dumps({pathlib.Path(d).name: read(pathlib.Path(d)) for d in sys.argv[1:]}, indent=1))
+    digests = {}
+    for d in sys.argv[1:]:
+        digests |= read(pathlib.Path(d))
+    print(json.dumps(digests, indent=1), file=OUT)
