@@ -20,40 +20,51 @@ import (
 // GPU: what simulates its kernels needs none.
 func build(t *testing.T, text string, o pipeline.Options) (*frontends.Model, *program.Program) {
 	t.Helper()
-	ctx, gpu := context.Background(), o.Target.Arch == target.PTX
+	m, p, err := compile(t, text, o, o.Target.Arch == target.PTX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, p
+}
+
+// compile is build with an error of its own; machine code for a GPU is the bundle's.
+func compile(t *testing.T, text string, o pipeline.Options, noCode bool) (*frontends.Model, *program.Program, error) {
+	t.Helper()
+	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "m.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	m, err := frontends.Load(path, frontends.Options{Seed: 7})
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	t.Cleanup(func() { m.Close() })
 	o.KV = codes[m.Options.KV]
 	if _, err := pipeline.Standard(o).Run(m.Module, passes.Verify()); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	var tools llc.Tools
-	if !gpu {
-		if tools, err = llc.Find(ctx); err != nil {
-			t.Fatal(err)
+	c := codegen.Options{Target: o.Target, Segments: m.Segment, NoCode: noCode}
+	if !noCode {
+		find := llc.Find
+		if o.Target.Arch == target.PTX {
+			find = gpuTools
+		}
+		if c.Tools, err = find(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
-	p, err := codegen.Build(ctx, m.Module, codegen.Options{Target: o.Target, Tools: tools, Segments: m.Segment, NoCode: gpu})
+	p, err := codegen.Build(ctx, m.Module, c)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	if err := m.Describe(p); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	if gpu {
+	if noCode {
 		p.Object = []byte("simulated")
 	}
-	if err := p.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	return m, p
+	return m, p, p.Validate()
 }
 
 // open compiles a spec for this processor and binds it; a step takes at most rows tokens of

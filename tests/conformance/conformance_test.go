@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"quire/frontends"
 	"quire/ir"
 	"quire/ir/interp"
 	machine "quire/ir/target"
@@ -16,6 +17,7 @@ import (
 	"quire/passes/quest"
 	"quire/runtime/cpu"
 	"quire/runtime/device"
+	"quire/runtime/program"
 )
 
 // sweep is the number of seeds: one in a usual run, many in `make sweep`.
@@ -55,30 +57,58 @@ type table struct {
 
 func load(t *testing.T, v variant, target machine.Target, threads int) *subject {
 	t.Helper()
-	m, p := build(t, v.spec, pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest, Target: target})
-	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), bound: v.bound}
-	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
-	rng := rand.New(rand.NewPCG(1, 2))
-	var sizes []int
-	for _, t := range p.Tables {
-		tb := &table{page: t.Page, slot: make([][]int32, 8)}
-		for _, i := range rng.Perm(pages) {
-			tb.free = append(tb.free, int32(i))
-		}
-		s.tables = append(s.tables, tb)
-		sizes = append(sizes, pages)
-	}
+	m, p := build(t, v.spec, v.options(target))
+	s := newSubject(t, v, m, p, 8, pages)
 	if target.Arch == machine.PTX {
-		s.device = newSimulated(t, p, target, sizes)
+		s.device = newSimulated(t, p, target, s.sizes())
 		return s
 	}
-	dev, err := cpu.Load(context.Background(), p, cpu.Options{Threads: threads, Pages: sizes})
+	dev, err := cpu.Load(context.Background(), p, cpu.Options{Threads: threads, Pages: s.sizes()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dev.Close() })
 	s.device = dev
 	return s
+}
+
+// options are the pipeline's for a target.
+func (v variant) options(target machine.Target) pipeline.Options {
+	return pipeline.Options{Dot: v.dot, Duo: v.duo, Quest: v.quest, Target: target}
+}
+
+// newSubject is a model on the oracle; a device may use so many slots, and physical pages of each table.
+func newSubject(t *testing.T, v variant, m *frontends.Model, p *program.Program, slots, pages int) *subject {
+	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), bound: v.bound}
+	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, t := range p.Tables {
+		tb := &table{page: t.Page, slot: make([][]int32, slots)}
+		for _, i := range rng.Perm(pages) {
+			tb.free = append(tb.free, int32(i))
+		}
+		s.tables = append(s.tables, tb)
+	}
+	return s
+}
+
+// sizes are the pages of each table, none being in use.
+func (s *subject) sizes() []int {
+	var out []int
+	for _, tb := range s.tables {
+		out = append(out, len(tb.free))
+	}
+	return out
+}
+
+// restart ends all sequences.
+func (s *subject) restart() {
+	s.state = interp.NewState()
+	for _, tb := range s.tables {
+		for i := range tb.slot {
+			tb.free, tb.slot[i] = append(tb.free, tb.slot[i]...), nil
+		}
+	}
 }
 
 // run does one step of the given turns on both sides and compares.
