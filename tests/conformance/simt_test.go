@@ -62,6 +62,7 @@ func rewrittenGPU() []variant {
 		{"duo", small("kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 3, Recent: 100}, nil},
 		{"duo layers of one class", small("kv: bf16", "quantisation: bf16"), 0, bf16, &duo.Options{Mask: duo.Mask{{true, true}, {false, false}}, Sink: 64, Recent: 30}, nil},
 		{"duo chunked", small("kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, false}}, Sink: 3, Recent: 80, Prefill: duo.Chunked, Chunk: 320}, nil},
+		{"duo quest q4 cache", small("kv: int4", "quantisation: q4g64"), 0, 2e-1, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 0, Recent: 70}, pages(128, 16, 0, 4, ir.PerGroup)},
 		{"duo quest", small("kv: f16", "quantisation: q4g64"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 0, Recent: 70}, pages(128, 16, 0, 1, ir.PerGroup)},
 		{"duo quest kept heads", small("kv: f16", "quantisation: q8_0"), 0, f16, &duo.Options{Mask: duo.Mask{{false, true}, {true, true}}, Sink: 70, Recent: 20}, pages(64, 32, 0, 8, ir.PerHead)},
 		{"quest kept heads", small("kv: f16", "quantisation: f16"), 0, f16, nil, pages(192, 32, 1, 16, ir.PerHead)},

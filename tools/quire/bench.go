@@ -21,6 +21,7 @@ type benchCmd struct {
 	Prefill int `default:"512" placeholder:"N" help:"Tokens of a prompt; 0 leaves prefill out."`
 	Decode  int `default:"128" placeholder:"N" help:"Tokens to decode, one a step; 0 leaves decode out."`
 	Depth   int `default:"0" placeholder:"N" help:"Tokens that the cache holds before."`
+	Feed    int `default:"0" placeholder:"N" help:"Tokens of the depth that are fed; the rest are copies of their cache pages, for depths that take too long to feed. 0: all."`
 	Batch   int `default:"1" placeholder:"N" help:"Sequences at once."`
 	Reps    int `default:"3" placeholder:"N" help:"Repetitions; rates are medians."`
 }
@@ -61,7 +62,7 @@ func (c *benchCmd) Run(ctx context.Context, e *environment) error {
 	for _, f := range []struct {
 		name     string
 		n, least int
-	}{{"prefill", c.Prefill, 0}, {"decode", c.Decode, 0}, {"depth", c.Depth, 0}, {"batch", c.Batch, 1}, {"reps", c.Reps, 1}} {
+	}{{"prefill", c.Prefill, 0}, {"decode", c.Decode, 0}, {"depth", c.Depth, 0}, {"feed", c.Feed, 0}, {"batch", c.Batch, 1}, {"reps", c.Reps, 1}} {
 		if f.n < f.least {
 			return wrong("--%s: %d, expected at least %d", f.name, f.n, f.least)
 		}
@@ -244,8 +245,15 @@ func (c *benchCmd) start(ctx context.Context, e *environment, profile bool) (*be
 	}
 	for range c.Batch {
 		sess, err := l.prog.NewSession(ctx)
-		if err == nil && c.Depth > 0 {
-			_, err = sess.Prefill(ctx, s.tokens(c.Depth))
+		fed := c.Depth
+		if c.Feed > 0 {
+			fed = min(fed, c.Feed)
+		}
+		if err == nil && fed > 0 {
+			_, err = sess.Prefill(ctx, s.tokens(fed))
+		}
+		if err == nil && fed < c.Depth {
+			err = sess.Repeat(ctx, c.Depth-fed)
 		}
 		if err != nil {
 			l.close()
