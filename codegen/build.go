@@ -46,7 +46,7 @@ func Build(ctx context.Context, m *ir.Module, o Options) (*program.Program, erro
 		}
 	}
 	if o.Target.Arch == target.PTX {
-		b.kernelIndex(work.Sweep{}) // of no step: with it the runtime measures what the steps are compared with
+		b.services()
 	}
 	if len(b.p.Steps) == 0 {
 		return nil, fmt.Errorf("codegen: module %q has no specialisation, expected one at Kernel level", m.Name)
@@ -58,6 +58,16 @@ func Build(ctx context.Context, m *ir.Module, o Options) (*program.Program, erro
 		return nil, err
 	}
 	return b.p, nil
+}
+
+// services adds the kernels of no step that the runtime of a GPU uses: to measure what it can
+// read, and to choose tokens.
+func (b *builder) services() {
+	b.kernelIndex(work.Sweep{})
+	if b.p.Vocab > 0 {
+		b.kernelIndex(work.Sample{Vocab: b.p.Vocab, Tops: true})
+		b.kernelIndex(work.Sample{Vocab: b.p.Vocab})
+	}
 }
 
 type builder struct {

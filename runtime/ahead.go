@@ -12,13 +12,13 @@ import (
 const aheadSteps = 64
 
 // runner is the device where it can go on by itself with what was assembled: the only
-// request there is, which feeds the token of greatest logit.
+// request there is, which feeds the token that the device chooses.
 func (e *engine) runner() device.Runner {
 	if len(e.active) != 1 || len(e.batch.parts) != 1 {
 		return nil
 	}
 	p := e.batch.parts[0]
-	if !p.r.greedy || p.n != 1 || p.outs != 1 {
+	if p.r.choose == nil || p.n != 1 || p.outs != 1 {
 		return nil
 	}
 	m, ok := e.model.(device.Runner)
@@ -36,6 +36,8 @@ func (e *engine) run(m device.Runner) bool {
 		return false
 	}
 	e.layOut() // with pages for all steps
+	choice := r.choose(n)
+	e.batch.Choices = append(e.batch.Choices[:0], choice)
 	start := time.Now()
 	ended := false
 	err := m.Run(&e.batch.Batch, n, func(token int32) bool {
@@ -49,7 +51,11 @@ func (e *engine) run(m device.Runner) bool {
 		}
 		r.fed++
 		var more []int32
-		more, r.err = r.take(rows{n: 1, vocab: e.p.Vocab, argmax: []int32{token}})
+		v := rows{n: 1, vocab: e.p.Vocab, argmax: []int32{token}}
+		if choice.Draw() {
+			v.argmax, v.chosen = nil, v.argmax
+		}
+		more, r.err = r.take(v)
 		if ended = r.err != nil || len(more) == 0; ended {
 			return false
 		}

@@ -129,6 +129,16 @@ func (e *engine) layOut() {
 			b.Out = append(b.Out, b.SlotStart[i]+int32(j))
 		}
 	}
+	b.Choices = b.Choices[:0]
+	for i := 0; b.Want&device.Chosen != 0 && i < len(b.parts); i++ {
+		for range b.parts[i].outs {
+			var c device.Choice
+			if r := b.parts[i].r; r.choose != nil {
+				c = r.choose(1)
+			}
+			b.Choices = append(b.Choices, c)
+		}
+	}
 	e.layOutPages()
 }
 

@@ -21,6 +21,7 @@ type rows struct {
 	vocab  int
 	logits []float32 // [n, vocab], if wanted
 	argmax []int32
+	chosen []int32
 	lse    []float32
 }
 
@@ -33,8 +34,9 @@ type request struct {
 	all    bool        // every token's row is wanted, else the last one's
 	want   device.Want // results of those rows
 	chunk  int         // at most this many tokens a step; 0: the engine's chunk
-	greedy bool        // take feeds the token of greatest logit, and needs no logits
-	lone   bool        // a client's Decode: it will be back with the next token
+	// choose, if set, says how a device chooses the tokens of the next n steps; take feeds them.
+	choose func(n int) device.Choice
+	lone   bool // a client's Decode: it will be back with the next token
 
 	// take gets results, on a goroutine of the engine; what it returns is fed next.
 	// Without more the request is done. The rows are valid until it returns.
@@ -59,7 +61,7 @@ type engine struct {
 	pool   *kv.Pool
 	p      *program.Program
 	limits limits
-	gives  device.Want // results that every step has
+	gives  device.Want // results that every step has, and tokens of a device that chooses
 
 	mu      sync.Mutex
 	arrived []*request
@@ -83,6 +85,9 @@ type engine struct {
 func newEngine(m device.Model, pool *kv.Pool, p *program.Program, l limits) *engine {
 	e := &engine{model: m, pool: pool, p: p, limits: l, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	e.gives = gives(p)
+	if c, ok := m.(device.Chooser); ok && c.Chooses() {
+		e.gives |= device.Chosen
+	}
 	go e.loop()
 	return e
 }
@@ -315,6 +320,9 @@ func (e *engine) results(out device.Output) {
 		}
 		if out.ArgMax != nil {
 			v.argmax = out.ArgMax[part.out:][:part.outs]
+		}
+		if out.Chosen != nil {
+			v.chosen = out.Chosen[part.out:][:part.outs]
 		}
 		if out.LogSumExp != nil {
 			v.lse = out.LogSumExp[part.out:][:part.outs]

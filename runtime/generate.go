@@ -99,7 +99,8 @@ type generation struct {
 	sess    *Session
 	o       GenerateOptions
 	sampler *sample.Sampler
-	greedy  bool // the device chooses
+	greedy  bool // the device finds the greatest logit
+	chosen  bool // the device chooses
 	stream  *token.Stream
 	stops   *sample.Stops
 	count   int
@@ -119,6 +120,7 @@ func (s *Session) newGeneration(o GenerateOptions) (*generation, error) {
 	}
 	g := &generation{sess: s, o: o, sampler: sampler, stops: sample.NewStops(o.Stop), news: make(chan struct{}, 1)}
 	g.greedy = o.Sample.Greedy() && s.prog.engine.gives&device.ArgMax != 0
+	g.chosen = !o.Sample.Penalises() && s.prog.engine.gives&device.Chosen != 0
 	if t := s.prog.tok; t != nil {
 		g.stream = t.NewStream(token.DecodeOptions{Special: o.Special, Continue: true})
 	} else if len(o.Stop) > 0 {
@@ -131,9 +133,11 @@ func (s *Session) newGeneration(o GenerateOptions) (*generation, error) {
 
 func (g *generation) request(o GenerateOptions) *request {
 	r := &request{tokens: slices.Clone(o.Prompt), want: device.Logits, take: g.take}
-	if g.greedy {
-		r.want |= device.ArgMax
-		r.greedy = true
+	switch {
+	case g.chosen:
+		r.want, r.choose = device.Chosen, g.choice
+	case g.greedy:
+		r.want, r.choose = r.want|device.ArgMax, g.choice
 	}
 	return r
 }
@@ -163,7 +167,24 @@ func (g *generation) take(v rows) ([]int32, error) {
 	return []int32{id}, nil
 }
 
+// choice is how a device chooses the next n tokens.
+func (g *generation) choice(n int) device.Choice {
+	s := g.o.Sample
+	c := device.Choice{Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP}
+	if c.Draw() {
+		c.Draws = g.sampler.Draws(n)
+	}
+	return c
+}
+
 func (g *generation) choose(v rows) (int32, error) {
+	if v.chosen != nil {
+		if v.chosen[0] < 0 {
+			return 0, fmt.Errorf("%w: no greatest of %d can be told", sample.ErrNotFinite, g.sess.prog.p.Vocab)
+		}
+		g.sampler.Took(v.chosen[0])
+		return v.chosen[0], nil
+	}
 	if !g.greedy || v.argmax == nil {
 		if v.logits == nil {
 			return 0, fmt.Errorf("the program gives no logits")

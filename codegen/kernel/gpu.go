@@ -126,6 +126,11 @@ func (g GPU) AtomicAdd(p Ptr[I32], x I32) I32 {
 	return I32{g.k, g.k.call("atom.add", types.I32, p.v, x.v)}
 }
 
+// AtomicAdd64 is AtomicAdd of 8 bytes.
+func (g GPU) AtomicAdd64(p Ptr[I64], x I64) I64 {
+	return I64{g.k, g.k.call("atom.add.64", types.I64, p.v, x.v)}
+}
+
 // AtomicMax is the unsigned maximum.
 func (g GPU) AtomicMax(p Ptr[I32], x I32) I32 {
 	return I32{g.k, g.k.call("atom.max", types.I32, p.v, x.v)}

@@ -69,6 +69,7 @@ func everyVerb(k *Kernel) {
 	n := g.SumI32(lane).Add(g.MaxI32(lane)).Add(g.MinI32(lane)).Add(g.XorI(lane, 1)).Add(g.FromLaneI32(lane, lane)).Add(g.UpI32(lane, 1))
 	n = n.Add(g.Ballot(v.Gt(k.Float(0)))).Add(g.AtomicAddShared(ints, lane)).Add(g.AtomicAdd(As[I32](y), lane)).Add(g.AtomicMax(As[I32](y), lane))
 	v = v.Add(g.AtomicAddF32(y, v))
+	n = n.Add(g.AtomicAdd64(As[I64](y), v.I64()).F64().F32().I64().I32())
 	some := g.Any(v.Gt(k.Float(1))).And(g.All(v.Gt(k.Float(2))).Not())
 	g.SyncSome(1, 64)
 	g.ArriveSome(2, 64)

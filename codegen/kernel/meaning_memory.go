@@ -92,6 +92,13 @@ func atomic(space Space, f func(old, x uint32) uint32) Meaning {
 	}
 }
 
+// addWide is atom.add of 8 bytes.
+func addWide(c *Call) {
+	c.Each(func(l int) {
+		c.Out[0][l] = c.Atomic(l, Global, c.In[0][l], 8, Relaxed, func(old uint64) uint64 { return old + c.In[1][l] })
+	})
+}
+
 func address(space Space, bits uint64) uint64 {
 	if space == Shared {
 		return bits & 0xffffffff

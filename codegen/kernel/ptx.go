@@ -51,6 +51,7 @@ var ptxRows = map[string]intrinsic{
 	"up":           nvvm("shfl.sync.up.f32", "the value of the lane so many below", shuffle(upLane)),
 	"up.i32":       nvvm("shfl.sync.up.i32", "the value of the lane so many below", shuffle(upLane)),
 	"atom.add":     asmRow("atom.global.add.u32 $0, [$1], $2;", "=r,l,r,", "add to a word of global memory; its old value", atomic(Global, func(old, x uint32) uint32 { return old + x })),
+	"atom.add.64":  asmRow("atom.global.add.u64 $0, [$1], $2;", "=l,l,l,", "add to 8 bytes of global memory; their old value", addWide),
 	"atom.max":     asmRow("atom.global.max.u32 $0, [$1], $2;", "=r,l,r,", "unsigned maximum with a word of global memory; its old value", atomic(Global, func(old, x uint32) uint32 { return max(old, x) })),
 	"atom.add.f32": asmRow("atom.global.add.f32 $0, [$1], $2;", "=f,l,f,", "add to an f32 of global memory; its old value", atomic(Global, addFloat)),
 	"atom.shared":  asmRow("atom.shared.add.u32 $0, [$1], $2;", "=r,r,r,", "add to a word of shared memory; its old value", atomic(Shared, func(old, x uint32) uint32 { return old + x })),

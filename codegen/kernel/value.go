@@ -96,6 +96,7 @@ func (a I64) I32() I32 { return I32{a.k, a.k.b.NewTrunc(a.v, types.I32)} }
 
 // F32 converts.
 func (a I64) F32() F32 { return F32{a.k, a.k.b.NewSIToFP(a.v, types.Float)} }
+func (a I64) F64() F64 { return F64{a.k, a.k.b.NewSIToFP(a.v, types.Double)} }
 
 // Arithmetic of I32.
 func (a I32) Add(b I32) I32           { return I32{a.k, a.k.b.NewAdd(a.v, b.v)} }
@@ -136,6 +137,7 @@ func (a F32) Gt(b F32) Bool    { return Bool{a.k, a.k.b.NewFCmp(enum.FPredOGT, a
 func (a F32) Eq(b F32) Bool    { return Bool{a.k, a.k.b.NewFCmp(enum.FPredOEQ, a.v, b.v)} }
 func (a F32) Splat() Vec       { return Vec{a.k, a.k.splat(a.v)} }
 func (a F32) Bits() I32        { return I32{a.k, a.k.b.NewBitCast(a.v, types.I32)} }
+func (a F32) I64() I64         { return I64{a.k, a.k.b.NewFPToSI(a.v, types.I64)} } // towards zero
 func (a F32) F64() F64         { return F64{a.k, a.k.b.NewFPExt(a.v, types.Double)} }
 
 // Arithmetic of F64.

@@ -47,6 +47,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return main(func(k *kernel.Kernel) { newSelectorGPU(k, p).item() })
 	case work.PrefillGPU:
 		return attentionPrefillGPU(p), true
+	case work.Sample:
+		return main(func(k *kernel.Kernel) { sampleGPU(k, p) })
 	case work.Sweep:
 		return main(func(k *kernel.Kernel) { sweepGPU(k, p) })
 	case work.HeadGroupsGPU:

@@ -51,6 +51,8 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_picks", prefillPicks(false), []string{"ldmatrix"}},
 	{"prefill_picks_head", prefillPicks(true), []string{"ldmatrix"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
+	{"sample_tops", work.Sample{Vocab: 128256, Tops: true}, []string{"shfl.sync.bfly"}},
+	{"sample", work.Sample{Vocab: 128256}, []string{"atom.global.add.u64", "atom.shared.add.u32"}},
 	{"sweep", work.Sweep{}, []string{"ld.global.nc.L1::no_allocate", "redux.sync.add"}},
 	{"decode_256", decodeGPU(256, layout.F16, 0), []string{"mma.sync"}},
 	{"kvstore_q4", work.KVStore{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q4, Page: 64}, []string{"shfl.sync.bfly.b32", "div.rn.f32"}},

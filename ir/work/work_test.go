@@ -57,6 +57,8 @@ func TestOperandOrder(t *testing.T) {
 			"q cache slot_new pick row_slot slot_start slot_len pages o N S P"},
 		{Reduce{Vocab: 49152, Op: ArgMax}, "x y M"},
 		{Sweep{}, "x y N"},
+		{Sample{Vocab: 100, Tops: true}, "x state M"},
+		{Sample{Vocab: 100}, "x how draws turn state y M"},
 		{Round{Dim: 576, To: I8}, "x y N"},
 		{Map{Dim: 576, Expr: []MapStep{{Op: MapIn}, {Op: MapSiLU}, {Op: MapIn, Arg: 1}, {Op: MapMul}}}, "a0 a1 y N"},
 	} {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -11,9 +12,9 @@ import (
 	"quire/runtime/device"
 )
 
-// advancePTX feeds a step's greatest logit to the next: it writes the token where the next
-// step reads it, moves position and length on by one, and shows the token to the host, in a
-// ring of pinned memory. Operands: argmax i32[1], tok, pos, slot_len, ring i32[64], count i32[1].
+// advancePTX feeds a step's token to the next: it writes the token (0 for one that could not be
+// chosen) where the next step reads it, moves position and length on by one, and shows the token
+// to the host, in a ring of pinned memory. Operands: argmax i32[1], tok, pos, slot_len, ring i32[64], count i32[1].
 const advancePTX = `.version 7.0
 .target sm_80
 .address_size 64
@@ -27,7 +28,8 @@ const advancePTX = `.version 7.0
 	ld.param.u64 %p5, [ring];
 	ld.param.u64 %p6, [count];
 	ld.global.u32 %r1, [%p1];
-	st.global.u32 [%p2], %r1;
+	max.s32 %r7, %r1, 0;
+	st.global.u32 [%p2], %r7;
 	ld.global.u32 %r2, [%p3];
 	add.u32 %r2, %r2, 1;
 	st.global.u32 [%p3], %r2;
@@ -50,6 +52,7 @@ const (
 	ringSize = 64 // of advancePTX
 	ahead    = 4  // steps in the stream at most; they are shorter than a look at the ring is late
 	lookEach = 1 << 12
+	notYet   = math.MinInt32 // in the ring
 )
 
 // advance is what Run needs beside a step.
@@ -60,7 +63,7 @@ type advance struct {
 	ring   []byte // pinned; the device writes it
 }
 
-// slot i of the ring; -1 until the device wrote it.
+// slot i of the ring; notYet until the device wrote it.
 func (a *advance) slot(i int) *int32 {
 	return (*int32)(unsafe.Pointer(&a.ring[4*(i%ringSize)]))
 }
@@ -117,17 +120,27 @@ func (m *Model) Run(b *device.Batch, steps int, yield func(token int32) bool) er
 	}
 	want := b.Want
 	b.Want = device.ArgMax
+	if len(b.Choices) == 1 && b.Choices[0].Draw() {
+		b.Want = device.Chosen
+	}
 	index, sh, err := m.prepare(b)
+	drawn := b.Want == device.Chosen
 	b.Want = want
 	if err != nil {
 		return err
 	}
 	s := m.steps[index]
-	if err := m.aim(s); err != nil {
+	if drawn {
+		if err := m.chooses(b, s, steps, m.advance.count.at); err != nil {
+			return err
+		}
+		sh.moves = m.moves
+	}
+	if err := m.aim(s, drawn); err != nil {
 		return err
 	}
 	for i := range ringSize {
-		atomic.StoreInt32(m.advance.slot(i), -1)
+		atomic.StoreInt32(m.advance.slot(i), notYet)
 	}
 	if err := m.dev.Zero(m.stream, m.advance.count.at, alignBytes); err != nil {
 		return err
@@ -160,8 +173,8 @@ func (m *Model) pump(index int, s *bound, sh shape, steps int, yield func(token 
 func (m *Model) look(i int) (int32, error) {
 	slot := m.advance.slot(i)
 	for turn := 1; ; turn++ {
-		if t := atomic.LoadInt32(slot); t >= 0 {
-			atomic.StoreInt32(slot, -1)
+		if t := atomic.LoadInt32(slot); t != notYet {
+			atomic.StoreInt32(slot, notYet)
 			return t, nil
 		}
 		if turn%lookEach != 0 {
@@ -171,7 +184,7 @@ func (m *Model) look(i int) (int32, error) {
 		if err = errors.Join(err, m.life.Err()); err != nil {
 			return 0, err
 		}
-		if done && atomic.LoadInt32(slot) < 0 {
+		if done && atomic.LoadInt32(slot) == notYet {
 			return 0, fmt.Errorf("step %d of a run came to its end without a token", i)
 		}
 	}
@@ -180,18 +193,26 @@ func (m *Model) look(i int) (int32, error) {
 // ahead puts a step and what follows it into the stream.
 func (m *Model) ahead(index int, s *bound, sh shape) error {
 	return m.graph(graphKey{index, true, sh}, func() error {
-		return errors.Join(m.launch(s), m.dev.Launch(m.stream, m.advance.launch))
+		err := m.launch(s)
+		if sh.want&device.Chosen != 0 {
+			err = errors.Join(err, m.choose.launch(m))
+		}
+		return errors.Join(err, m.dev.Launch(m.stream, m.advance.launch))
 	})
 }
 
-// aim points the kernel at a step's result and inputs.
-func (m *Model) aim(s *bound) error {
-	i := slices.IndexFunc(s.results, func(r result) bool { return r.want == device.ArgMax })
-	if i < 0 {
-		return fmt.Errorf("cuda: step %q: no argmax", s.def.Name)
+// aim points the kernel at a step's token, drawn or of the greatest logit, and at its inputs.
+func (m *Model) aim(s *bound, drawn bool) error {
+	token := m.choose.tokens.at
+	if !drawn {
+		i := slices.IndexFunc(s.results, func(r result) bool { return r.want == device.ArgMax })
+		if i < 0 {
+			return fmt.Errorf("cuda: step %q: no argmax", s.def.Name)
+		}
+		token = m.slots[s.results[i].def.Slot].at
 	}
 	input := func(name string) uint64 { return uint64(m.inputs.address(slices.Index(inputNames, name))) }
-	copy(m.advance.launch.Words(), []uint64{uint64(m.slots[s.results[i].def.Slot].at), input("tok"), input("pos"), input("slot_len"),
+	copy(m.advance.launch.Words(), []uint64{uint64(token), input("tok"), input("pos"), input("slot_len"),
 		uint64(uintptr(unsafe.Pointer(&m.advance.ring[0]))), uint64(m.advance.count.at)})
 	return nil
 }

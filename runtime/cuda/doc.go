@@ -14,10 +14,14 @@
 // After an error of the driver that loses the context every call returns that error, and
 // Close still gives everything back.
 //
+// Tokens are chosen on the device where the Program has kernels of family sample (choose.go): by
+// the numbers that package sample would draw, so that a seed gives the CPU's tokens of the same
+// logits, but where a number lies within 2^-18 of a limit (work.Sample). Penalties are the host's.
+//
 // Run goes on by itself (ahead.go): a small kernel at a graph's end feeds each token to the
 // step that follows, so that a few steps lie in the stream ahead of the host.
 //
-// Read model.go, bind.go, step.go, ahead.go, then weights.go, profile.go and rate.go; driver is the binding.
+// Read model.go, bind.go, step.go, choose.go, ahead.go, then weights.go, profile.go and rate.go; driver is the binding.
 //
 // Border law: as package cpu: quire/runtime/..., quire/ir/types/..., quire/ir/work.
 package cuda

@@ -65,6 +65,7 @@ type Model struct {
 	bindings types.Bindings
 	profile  events
 	advance  advance
+	choose   chooser
 }
 
 // Load binds a Program that Validate accepts. It is cancelled by ctx.
@@ -137,6 +138,7 @@ func (m *Model) code() (err error) {
 		}
 		m.kernels = append(m.kernels, found)
 	}
+	m.choose.bind(m)
 	return nil
 }
 
@@ -236,7 +238,7 @@ func (m *Model) Discard(int, []int32) {}
 
 // Memory implements device.Model.
 func (m *Model) Memory() device.Memory {
-	out := device.Memory{Weights: m.weights.n, Steps: m.temp.n + m.lists.n + m.inputs.dev.n + m.advance.count.n, Code: int64(len(m.p.Object) + len(m.p.Cubin))}
+	out := device.Memory{Weights: m.weights.n, Steps: m.temp.n + m.lists.n + m.inputs.dev.n + m.advance.count.n + m.choose.state.n + m.choose.in.n + m.choose.tokens.n, Code: int64(len(m.p.Object) + len(m.p.Cubin))}
 	for i := range m.slots {
 		out.Steps += m.slots[i].n
 	}
@@ -286,7 +288,7 @@ func (m *Model) Close() error {
 		errs = append(errs, m.settle())
 	}
 	m.stop()
-	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev), m.advance.close(m))
+	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev), m.advance.close(m), m.choose.close(m))
 	for _, list := range [][]block{{m.weights, m.lists, m.temp, m.inputs.dev}, m.slots, m.caches} {
 		for i := range list {
 			errs = append(errs, m.dev.Free(list[i].at))

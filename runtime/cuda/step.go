@@ -64,6 +64,12 @@ func (m *Model) Step(b *device.Batch) (device.Output, error) {
 	if err != nil {
 		return device.Output{}, err
 	}
+	if b.Want&device.Chosen != 0 {
+		if err := m.chooses(b, m.steps[i], 1, 0); err != nil {
+			return device.Output{}, err
+		}
+		sh.moves = m.moves
+	}
 	if err := m.run(i, m.steps[i], sh, b); err != nil {
 		return device.Output{}, err
 	}
@@ -88,6 +94,9 @@ func (m *Model) prepare(b *device.Batch) (index int, sh shape, err error) {
 		return 0, sh, fmt.Errorf("cuda: taps are wanted, expected a CPU's model: no kernel of a GPU is tapped")
 	}
 	sh = shape{n: d.N, m: d.M, s: d.S, want: b.Want}
+	if b.Want&device.Chosen != 0 {
+		sh.want |= device.Logits // to choose from
+	}
 	var widest int64
 	for i, p := range b.Pages {
 		sh.widths[i] = max(16, power(int64(p.Width)))
@@ -206,10 +215,26 @@ func (m *Model) run(index int, s *bound, sh shape, b *device.Batch) error {
 	if m.opts.Profile {
 		return m.measured(s, b)
 	}
-	if m.opts.NoGraphs || sh.n > graphRows {
-		return m.launch(s)
+	work := func() error { return m.launch(s) }
+	if b.Want&device.Chosen != 0 {
+		work = func() error { return errors.Join(m.launch(s), m.choose.launch(m)) }
 	}
-	return m.graph(graphKey{index, false, sh}, func() error { return m.launch(s) })
+	if m.opts.NoGraphs || sh.n > graphRows {
+		return work()
+	}
+	return m.graph(graphKey{index, false, sh}, work)
+}
+
+// chooses makes ready what chooses the tokens of a step, or of the turns of a run, whose number is
+// at turn; 0: the first.
+func (m *Model) chooses(b *device.Batch, s *bound, turns int, turn driver.Pointer) error {
+	if err := m.choose.prepare(m, b, turns); err != nil {
+		return err
+	}
+	if turn == 0 {
+		turn = m.choose.in.at
+	}
+	return m.choose.aim(m, s, len(b.Out), turn)
 }
 
 // graph puts work into the stream as a graph that is made once.
@@ -299,8 +324,16 @@ func (m *Model) output(s *bound, b *device.Batch) (device.Output, error) {
 		}
 		parts = append(parts, part{r.want, *host, int(n)})
 	}
+	if b.Want&device.Chosen != 0 {
+		if err := m.dev.Download(m.stream, m.choose.out[:4*len(b.Out)], m.choose.tokens.at); err != nil {
+			return out, err
+		}
+	}
 	if err := m.wait(); err != nil {
 		return out, fmt.Errorf("cuda: step %q: %w", s.def.Name, err)
+	}
+	if b.Want&device.Chosen != 0 {
+		out.Chosen = view[int32](m.choose.out, len(b.Out))
 	}
 	for _, p := range parts {
 		switch p.want {

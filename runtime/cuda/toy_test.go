@@ -78,7 +78,7 @@ var toyKernels = map[string]fake.Kernel{
 	"quire_advance": {Params: 6, Run: func(l fake.Launch) {
 		at := func(i int) *int32 { return &fake.Slice[int32](l, l.Words[i], 1)[0] }
 		token := *at(0)
-		*at(1) = token
+		*at(1) = max(token, 0)
 		*at(2)++
 		*at(3)++
 		fake.Slice[int32](l, l.Words[4], 64)[*at(5)%64] = token

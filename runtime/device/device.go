@@ -21,7 +21,21 @@ type Batch struct {
 
 	Pages []Pages // one for each table of the Program
 	Want  Want
+	// Choices say how the token of each row of Out is chosen, where Want has Chosen.
+	Choices []Choice // [M]
 }
+
+// Choice is how a token is chosen, as package sample has it, but for penalties; the zero value
+// takes the greatest logit.
+type Choice struct {
+	Temperature float64
+	TopK        int
+	TopP, MinP  float64
+	Draws       []float64 // the number, from 0 on and below 1, of each step; one but for a Runner
+}
+
+// Draw says whether chance has a part in it.
+func (c Choice) Draw() bool { return c.Temperature > 0 && c.TopK != 1 }
 
 // Pages is a page table: the physical page of each logical page of each slot, -1 where
 // the slot has none. Logical page i holds tokens i*page to (i+1)*page-1 in cache order.
@@ -38,7 +52,8 @@ const (
 	Logits Want = 1 << iota
 	ArgMax
 	LogSumExp
-	Taps // results of other names: values inside a model that was compiled to show them
+	Taps   // results of other names: values inside a model that was compiled to show them
+	Chosen // tokens by Choices, of a Chooser
 )
 
 // WantOf is the bit of a result by its name in the Program; all that are not named above are
@@ -60,6 +75,7 @@ func WantOf(name string) Want {
 type Output struct {
 	Logits    []float32            // [M, Vocab]
 	ArgMax    []int32              // [M]
+	Chosen    []int32              // [M]; -1: the row's logits are not finite
 	LogSumExp []float32            // [M]
 	Taps      map[string][]float32 // by name; each as its result says, rows outermost
 }
@@ -81,14 +97,23 @@ type Model interface {
 	Close() error
 }
 
-// Runner is a Model that can go on by itself: each token of greatest logit is fed to the step
-// that follows, which need not wait until the host has seen it.
+// Chooser is a Model that chooses tokens itself: of the same logits and numbers those that package
+// sample chooses, but where a number lies within 2^-18 of a limit.
+type Chooser interface {
+	// Chooses says whether it does; one that is profiled, or whose Program cannot, does not.
+	Chooses() bool
+}
+
+// Runner is a Model that can go on by itself: each token that it chooses, that of the greatest
+// logit or by the batch's Choice, is fed to the step that follows, which need not wait until the
+// host has seen it.
 type Runner interface {
 	// Runs says whether it can; one that is profiled cannot.
 	Runs() bool
 	// Run runs up to so many steps. The batch is the first of them: one row, of one slot, that wants
 	// its result; its tables have pages for the tokens of all steps. Yield gets the token
-	// that each step chose, of whatever logits: nobody looks whether they are finite. After it returned false no step is begun; it gets the tokens of
+	// that each step chose: where chance has a part in it -1 for logits that are not finite, else one
+	// of whatever logits. After it returned false no step is begun; it gets the tokens of
 	// those that have been. The tokens fed are the batch's, then each chosen one.
 	Run(b *Batch, steps int, yield func(token int32) bool) error
 }

@@ -16,6 +16,8 @@
 // A row with a NaN, or without any finite greatest value, is an error: a model that is
 // broken must not go on as text.
 //
+// A device may choose in a Sampler's place, by the numbers that Draws gives: see Took.
+//
 // Nothing sorts the whole vocabulary: top-k keeps a heap of k, top-p looks at the greatest
 // few and widens only when they do not reach p.
 //

@@ -58,7 +58,7 @@ func (o Options) Greedy() bool { return (o.Temperature == 0 || o.TopK == 1) && !
 // Sampler chooses the tokens of one reply. It is not safe for concurrent use.
 type Sampler struct {
 	o      Options
-	rng    *rand.Rand
+	source rand.PCG
 	seen   map[int32]int // tokens of prompt and reply: times in the reply
 	row    []float32     // penalised logits
 	picked []Candidate
@@ -72,7 +72,7 @@ func New(o Options) (*Sampler, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Sampler{o: o, rng: rand.New(rand.NewPCG(o.Seed, stream)), seen: map[int32]int{}}, nil
+	return &Sampler{o: o, source: *rand.NewPCG(o.Seed, stream), seen: map[int32]int{}}, nil
 }
 
 // Options is what the sampler was made with.
@@ -100,19 +100,46 @@ func (s *Sampler) Accept(token int32) {
 // Sample chooses from a row and remembers the choice. The row is not changed. Errors wrap
 // ErrNotFinite.
 func (s *Sampler) Sample(logits []float32) (int32, error) {
+	id, err := s.Choose(logits, s.Draws(1)[0])
+	if err != nil {
+		return 0, err
+	}
+	s.Took(id)
+	return id, nil
+}
+
+// Choose chooses from a row by a number drawn, from 0 on and below 1, and remembers nothing.
+func (s *Sampler) Choose(logits []float32, u float64) (int32, error) {
 	if s.o.Penalises() {
 		logits = s.penalise(logits)
 	}
 	top, err := Greatest(logits)
-	if err != nil {
-		return 0, err
+	if err != nil || !s.draws() {
+		return top.ID, err
 	}
-	id := top.ID
-	if s.o.Temperature > 0 && s.o.TopK != 1 {
-		id = s.draw(logits, top)
+	return s.draw(logits, top, u), nil
+}
+
+// draws says whether a choice takes a number.
+func (s *Sampler) draws() bool { return s.o.Temperature > 0 && s.o.TopK != 1 }
+
+// Draws are the numbers of the next n choices, for a device that makes them: what it chose, Took
+// is told one by one.
+func (s *Sampler) Draws(n int) []float64 {
+	ahead := s.source
+	r, out := rand.New(&ahead), make([]float64, n)
+	for i := range out {
+		out[i] = r.Float64()
 	}
-	s.Accept(id)
-	return id, nil
+	return out
+}
+
+// Took remembers a choice that was made by the next number of Draws.
+func (s *Sampler) Took(token int32) {
+	if s.draws() {
+		s.source.Uint64() // what Float64 takes
+	}
+	s.Accept(token)
 }
 
 // penalise copies the row, with the logits of seen tokens changed.
@@ -137,8 +164,7 @@ func (s *Sampler) penalise(logits []float32) []float32 {
 }
 
 // draw narrows the row down and takes one token by chance.
-func (s *Sampler) draw(logits []float32, top Candidate) int32 {
-	u := s.rng.Float64()
+func (s *Sampler) draw(logits []float32, top Candidate, u float64) int32 {
 	all := s.o.TopK == 0 || s.o.TopK >= len(logits)
 	if all && (s.o.TopP == 0 || s.o.TopP == 1) {
 		return drawAll(logits, top, s.o, u)
