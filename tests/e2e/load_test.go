@@ -12,7 +12,10 @@ import (
 	"quire/frontends/spec"
 	"quire/ir"
 	"quire/ir/target"
+	"quire/passes/duo"
+	"quire/passes/kvquant"
 	"quire/passes/pipeline"
+	"quire/passes/quest"
 	"quire/runtime"
 	"quire/runtime/program"
 )
@@ -24,18 +27,24 @@ type how struct {
 	threads int
 	chunk   int
 	context int
+	awq     *spec.AWQ
+	duo     *duo.Options
+	quest   *quest.Options
 }
+
+// widths are those of quantised caches.
+var widths = map[string]kvquant.Bits{"int8": kvquant.KV8, "int4": kvquant.KV4}
 
 // compile is the compiler's three calls.
 func compile(t testing.TB, path string, h how) *program.Program {
 	t.Helper()
 	ctx := context.Background()
-	m, err := frontends.Load(path, frontends.Options{Context: h.context, Options: spec.Options{KV: h.kv}})
+	m, err := frontends.Load(path, frontends.Options{Context: h.context, Options: spec.Options{KV: h.kv, AWQ: h.awq}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if _, err := pipeline.Standard(pipeline.Options{Dot: h.dot}).Run(m.Module); err != nil {
+	if _, err := pipeline.Standard(pipeline.Options{Dot: h.dot, Duo: h.duo, Quest: h.quest, KV: widths[h.kv]}).Run(m.Module); err != nil {
 		t.Fatal(err)
 	}
 	host, err := target.Host()
