@@ -93,7 +93,7 @@ func gpuModels() []gpuModel {
 			lines = append(lines, "window: 70")
 		}
 		add(both, true, variant{"family " + f, tiny(f, lines...), 0, f16, nil, nil})
-		lines[1] = "awq: {bits: 4, group: 32}"
+		lines[0], lines[1] = "kv: "+everyRewrite.kv, "awq: {bits: 4, group: 32}"
 		add(one, false, rewritten("family "+f+" "+everyRewrite.String(), tiny(f, lines...), everyRewrite))
 	}
 	for _, e := range layout.Encs() {
@@ -117,11 +117,11 @@ func gpuModels() []gpuModel {
 	return out
 }
 
-var everyRewrite = subset{awq: true, duo: true, quest: true}
+var everyRewrite = subset{awq: true, duo: true, quest: true, kv: "int4"}
 
 // rewritten is a model with what a subset asks for, at sizes that leave out much of the long script's texts.
 func rewritten(name, text string, s subset) variant {
-	v := variant{name: name, spec: text, bound: 5e-3}
+	v := variant{name: name, spec: text, bound: map[string]float64{"": 5e-3, "int8": 2e-2, "int4": 2e-1}[s.kv]}
 	if s.duo {
 		v.duo = &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 4, Recent: 100}
 	}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// part is a row of the table, of one or more processes.
+type part struct {
+	name  string
+	alone bool // it looks at what others would disturb
+	runs  []func() result
+}
+
+func parts() ([]part, error) {
+	names, err := os.ReadFile("kernels/TESTS")
+	if err != nil {
+		return nil, err
+	}
+	kernels := part{name: "kernels"}
+	for _, name := range strings.Fields(string(names)) {
+		kernels.runs = append(kernels.runs, test("kernels-"+name, "./kernels.test", "^"+name+"$", "-bundle", "kernels", "-device", "cuda"))
+	}
+	models := func(name, run string) part {
+		return part{name: name, runs: []func() result{test(name, "./conformance.test", run, "-bundle", "models", "-device", "cuda")}}
+	}
+	steps := models("steps", "^TestGPUSteps$")
+	steps.alone = true
+	return []part{
+		{name: "driver", runs: []func() result{test("driver", "./driver.test", "^TestGPU$")}},
+		kernels,
+		models("families", "^TestGPU$/^family"),
+		models("encodings", "^TestGPU$/^encoding"),
+		models("rewrites", "^TestGPU$/^rewrites"),
+		models("variants", "^TestGPU$/^variant"),
+		steps,
+		{name: "smollm2", runs: []func() result{smollm2}},
+		sanitizer("memcheck", "ERROR SUMMARY: 0 errors"),
+		sanitizer("racecheck", "RACECHECK SUMMARY: 0 hazards"),
+	}, nil
+}
+
+// sanitizers are where compute-sanitizer may be.
+var sanitizers = []string{"compute-sanitizer", "/usr/local/cuda/bin/compute-sanitizer", "/usr/local/cuda/compute-sanitizer/compute-sanitizer"}
+
+// sanitizer runs tiny models under a tool of compute-sanitizer, which ends with clean if it found nothing.
+func sanitizer(tool, clean string) part {
+	run := func(model string) func() result {
+		return func() result {
+			path := ""
+			for _, s := range sanitizers {
+				if p, err := exec.LookPath(s); err == nil && path == "" {
+					path = p
+				}
+			}
+			if path == "" {
+				return result{notRun: []string{"there is no compute-sanitizer"}}
+			}
+			log, seconds, err := command(tool+"-"+model, path, "--tool", tool, "./conformance.test", "-test.v", "-test.run", "^TestGPU$/^"+model+"$/^sm_90a$",
+				"-bundle", "models", "-device", "cuda")
+			r := tests(log, nil)
+			r.seconds = seconds
+			switch {
+			case strings.Contains(log, clean) && r.failed == 0 && r.passed > 0 && err == nil:
+				return result{passed: 1, seconds: seconds}
+			case strings.Contains(log, clean) || !strings.Contains(log, "SUMMARY"):
+				return result{notRun: []string{fmt.Sprintf("%s: compute-sanitizer could not run it: %s", model, complaint(log))}, seconds: seconds}
+			}
+			return result{failed: 1, failures: []string{model + ": " + complaint(log)}, seconds: seconds}
+		}
+	}
+	return part{name: tool, alone: true, runs: []func() result{run("family_llama"), run("variant_quest")}}
+}
+
+// complaint is the first line of a sanitizer's log that says what it did not like.
+func complaint(log string) string {
+	for line := range strings.Lines(log) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "========= "); ok && !strings.HasPrefix(rest, "COMPUTE-SANITIZER") {
+			return rest
+		}
+	}
+	return last(log)
+}
