@@ -15,7 +15,7 @@ TEST   := $(GO) run ./tests/report $(GO) test -p 2 -vet=off
 FUZZTIME ?= 30s
 SEEDS    ?= 20
 
-.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep rewrites passkeys
+.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep gpu-check rewrites passkeys
 
 build:
 	@$(BUILD) -o bin/quire ./tools/quire
@@ -89,3 +89,8 @@ rewrites: llvm data
 
 passkeys: llvm data
 	@$(GO) run ./tests/bench/quality passkeys -tokens 4096 $(FLAGS)
+
+# A folder that checks a GPU on a machine with a driver and no more: bin/gpu-check/run.sh there. SMOLLM2=no leaves
+# the model's 100 MB out.
+gpu-check: build
+	@sh tests/gpucheck/build.sh bin/gpu-check
