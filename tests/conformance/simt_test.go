@@ -48,9 +48,10 @@ func gpuVariants() []variant {
 // of float16: to bfloat16 two pages may be as good as each other.
 func rewrittenGPU() []variant {
 	const f16, bf16 = 5e-3, 2e-2
-	small := func(more ...string) string {
-		return spec("llama", append([]string{"hidden: 64", "heads: 4", "kv_heads: 2", "head_dim: 32", "ffn: 128"}, more...)...)
+	of := func(family string, more ...string) string {
+		return spec(family, append([]string{"hidden: 64", "heads: 4", "kv_heads: 2", "head_dim: 32", "ffn: 128"}, more...)...)
 	}
+	small := func(more ...string) string { return of("llama", more...) }
 	pages := func(budget, page, dense, reselect int, per ir.Per) *quest.Options {
 		return &quest.Options{Budget: budget, Page: page, PhysicalPage: 64, DenseLayers: dense, Per: per, Reselect: reselect}
 	}
@@ -65,6 +66,9 @@ func rewrittenGPU() []variant {
 		{"duo quest q4 cache", small("kv: int4", "quantisation: q4g64"), 0, 2e-1, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 0, Recent: 70}, pages(128, 16, 0, 4, ir.PerGroup)},
 		{"duo quest", small("kv: f16", "quantisation: q4g64"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 0, Recent: 70}, pages(128, 16, 0, 1, ir.PerGroup)},
 		{"duo quest kept heads", small("kv: f16", "quantisation: q8_0"), 0, f16, &duo.Options{Mask: duo.Mask{{false, true}, {true, true}}, Sink: 70, Recent: 20}, pages(64, 32, 0, 8, ir.PerHead)},
+		{"duo quest qwen2", of("qwen2", "kv: f16", "tied_embeddings: true", "quantisation: q8_0"), 0, f16, &duo.Options{Mask: duo.Mask{{false, true}, {true, false}}, Sink: 5, Recent: 90}, pages(128, 16, 0, 1, ir.PerGroup)},
+		{"duo quest qwen3", of("qwen3", "kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {true, true}}, Sink: 5, Recent: 90}, pages(128, 64, 0, 4, ir.PerGroup)},
+		{"quest gemma2", of("gemma2", "kv: f16", "window: 70", "quantisation: f16"), 0, f16, nil, pages(128, 32, 0, 1, ir.PerHead)},
 		{"quest kept heads", small("kv: f16", "quantisation: f16"), 0, f16, nil, pages(192, 32, 1, 16, ir.PerHead)},
 	}
 }
