@@ -25,8 +25,9 @@
 // Attention on a GPU is tensor cores over pages whose keys lie as values do (rows_gpu.go:
 // kvStoreGPU): attention_decode_gpu.go splits one row's cache over blocks, whose last to
 // finish merges them (attention_merge_gpu.go), and may read picked pages alone;
-// attention_prefill_gpu.go takes blocks of rows. Families whose item is a row give it a
-// block (rows_gpu.go, norm_gpu.go, reduce_gpu.go).
+// attention_prefill_gpu.go takes blocks of rows, and a slot's only row by its lists;
+// headgroups_gpu.go is decode over both caches of a layer whose heads are split. Families
+// whose item is a row give it a block (rows_gpu.go, norm_gpu.go, reduce_gpu.go).
 //
 // On a CPU, arithmetic is float32 with fused multiply-add, or integers as exact. A row's sum runs in
 // an order that depends on the parameters and the way alone: never on the number of workers
@@ -34,7 +35,9 @@
 //
 // Pages of a cache that are picked (Quest) take two launches on a CPU: pageselect.go scores
 // pages by the summaries that summary.go keeps and lists the best, attention_decode.go
-// reads those.
+// reads those. On a GPU summary_gpu.go makes summaries behind prompts; in steps of single
+// rows pageselect_gpu.go makes those of a page when it finds it closed, scores pages on
+// tensor cores, and has its last block list the best (pageselect_pick_gpu.go).
 //
 // Border: imports codegen/kernel, ir/work, ir/target, ir/types/...; no llir, no passes.
 package kernels

@@ -6,5 +6,5 @@
 // It chooses kernels by their parameters (quire/ir/work) and knows no kernel body.
 //
 // Read specialise.go, then match.go: Match is the one place that says which body
-// of graph ops is which kernel.
+// of graph ops is which kernel. summaries.go adds launches that only a GPU needs.
 package lower
