@@ -83,7 +83,7 @@ fuzz:
 sweep:
 	@$(TEST) -timeout 0 ./tests/conformance/... -seeds $(SEEDS)
 
-# Tables of quality on the default model, 20 and 10 minutes; either goes on where it was stopped. FLAGS: go run ./tests/bench/quality rewrites -h
+# Tables of quality on the default model, about 40 and 15 minutes; either goes on where it was stopped. FLAGS: go run ./tests/bench/quality rewrites -h
 rewrites: llvm data
 	@$(GO) run ./tests/bench/quality rewrites $(FLAGS)
 

@@ -151,9 +151,9 @@ func (b *bench) measure(ctx context.Context, s subset, ids []int32, at []int, pl
 	return rows, of, err
 }
 
-// calibrated is the checkpoint of AWQ at 4 bits in groups of 32, made if it is not there.
+// calibrated is the checkpoint of AWQ at 4 bits in groups of 32, with clips, made if it is not there.
 func (b *bench) calibrated(ctx context.Context) (model.Ref, error) {
-	dir := filepath.Join(b.dir, "awq-w4-g32")
+	dir := filepath.Join(b.dir, "awq-w4-g32-clip")
 	ref := model.Ref{Kind: model.Directory, Path: dir}
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
 		return ref, nil
@@ -163,7 +163,7 @@ func (b *bench) calibrated(ctx context.Context) (model.Ref, error) {
 		return ref, err
 	}
 	fmt.Fprintln(b.log, "calibrating", dir)
-	_, err = calibrate.Run(ctx, b.ref.Path, dir, calibrate.Options{Tokens: ids, Bits: 4, Group: 32, Search: calibrate.Activation, Windows: 32, Threads: b.threads, CacheDir: b.cache})
+	_, err = calibrate.Run(ctx, b.ref.Path, dir, calibrate.Options{Tokens: ids, Bits: 4, Group: 32, Search: calibrate.Activation, Clip: true, Windows: 32, Threads: b.threads, CacheDir: b.cache})
 	return ref, err
 }
 
