@@ -70,6 +70,7 @@ var matchers = []struct {
 	{ir.OpSummarise, matchSummarise},
 	{ir.OpAttention, matchAttention},
 	{ir.OpPageTopK, matchSelect},
+	{ir.OpPageEstimate, matchEstimate},
 	{ir.OpAttentionPaged, matchPaged},
 	{ir.OpEmbed, matchEmbed},
 	{ir.OpRopeTable, matchRopeTable},

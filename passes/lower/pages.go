@@ -55,6 +55,18 @@ func matchSelect(b *body) (Found, error) {
 	return k, f32s(q)
 }
 
+// matchEstimate says why scores stand alone: no kernel has them without what picks pages.
+func matchEstimate(b *body) (Found, error) {
+	c, page, err := b.cacheOf(b.first(ir.OpPageEstimate).Args[1])
+	if err != nil {
+		return Found{}, err
+	}
+	if per := page / max(1, b.summary(c)); b.gpu() && (per&(per-1) != 0 || per > 16) {
+		return Found{}, fmt.Errorf("%d summaries of a page, expected a power of two up to 16 on a GPU", per)
+	}
+	return Found{}, fmt.Errorf("no kernel scores pages without picking some")
+}
+
 // scored is what holds the queries of an estimate: a buffer, or one that heads are taken of
 // inside the body.
 func (b *body) scored(est *ir.Value) (q, of *ir.Value, err error) {
