@@ -46,7 +46,7 @@ vet:
 
 # Import laws, sizes of files, documentation of packages; what names the tests that were skipped.
 arch:
-	@$(TEST) ./tests/arch/... ./tests/report/...
+	@$(TEST) ./tests/arch/... ./tests/report/... ./tests/gpucheck/...
 
 unit:
 	@$(TEST) $$($(GO) list ./... | grep -v -e '^quire/tests/' -e '^quire/codegen')
