@@ -31,6 +31,8 @@ import (
 var (
 	on     = flag.String("device", "", "cuda: run the models of TestGPU on a GPU")
 	bundle = flag.String("bundle", "", "folder of PTX, filled without a device and read with one")
+	shards = flag.Int("shards", 1, "processes that share the models of TestGPU")
+	shard  = flag.Int("shard", 0, "this process")
 )
 
 // gpuTools are LLVM's tools, or for a GPU's run what they left in the bundle.
@@ -140,6 +142,9 @@ func refusal(err error) bool {
 func TestGPU(t *testing.T) {
 	library(t)
 	for i, m := range gpuModels() {
+		if i%*shards != *shard {
+			continue
+		}
 		for _, name := range m.targets {
 			tgt, err := machine.Parse(name)
 			if err != nil {

@@ -23,19 +23,24 @@ func parts() ([]part, error) {
 	for _, name := range strings.Fields(string(names)) {
 		kernels.runs = append(kernels.runs, test("kernels-"+name, "./kernels.test", "^"+name+"$", "-bundle", "kernels", "-device", "cuda"))
 	}
-	models := func(name, run string) part {
-		return part{name: name, runs: []func() result{test(name, "./conformance.test", run, "-bundle", "models", "-device", "cuda")}}
+	const shards = 4 // a driver assembles what a process loads on one thread
+	models := func(name string) part {
+		p := part{name: name}
+		for i := range shards {
+			p.runs = append(p.runs, test(fmt.Sprintf("%s-%d", name, i), "./conformance.test", "^TestGPU$/^"+strings.TrimSuffix(strings.Replace(name, "families", "family", 1), "s"),
+				"-bundle", "models", "-device", "cuda", "-shards", fmt.Sprint(shards), "-shard", fmt.Sprint(i)))
+		}
+		return p
 	}
-	steps := models("steps", "^TestGPUSteps$")
-	steps.alone = true
+	steps := test("steps", "./conformance.test", "^TestGPUSteps$", "-bundle", "models", "-device", "cuda")
 	return []part{
 		{name: "driver", runs: []func() result{test("driver", "./driver.test", "^TestGPU$")}},
 		kernels,
-		models("families", "^TestGPU$/^family"),
-		models("encodings", "^TestGPU$/^encoding"),
-		models("rewrites", "^TestGPU$/^rewrites"),
-		models("variants", "^TestGPU$/^variant"),
-		steps,
+		models("families"),
+		models("encodings"),
+		models("rewrites"),
+		models("variants"),
+		{name: "steps", alone: true, runs: []func() result{steps}},
 		{name: "smollm2", runs: []func() result{smollm2}},
 		sanitizer("memcheck", "ERROR SUMMARY: 0 errors"),
 		sanitizer("racecheck", "RACECHECK SUMMARY: 0 hazards"),
