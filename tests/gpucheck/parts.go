@@ -24,10 +24,10 @@ func parts() ([]part, error) {
 		kernels.runs = append(kernels.runs, test("kernels-"+name, "./kernels.test", "^"+name+"$", "-bundle", "kernels", "-device", "cuda"))
 	}
 	const shards = 4 // a driver assembles what a process loads on one thread
-	models := func(name string) part {
+	models := func(name, prefix string) part {
 		p := part{name: name}
 		for i := range shards {
-			p.runs = append(p.runs, test(fmt.Sprintf("%s-%d", name, i), "./conformance.test", "^TestGPU$/^"+strings.TrimSuffix(strings.Replace(name, "families", "family", 1), "s"),
+			p.runs = append(p.runs, test(fmt.Sprintf("%s-%d", name, i), "./conformance.test", "^TestGPU$/^"+prefix+"_",
 				"-bundle", "models", "-device", "cuda", "-shards", fmt.Sprint(shards), "-shard", fmt.Sprint(i)))
 		}
 		return p
@@ -36,10 +36,10 @@ func parts() ([]part, error) {
 	return []part{
 		{name: "driver", runs: []func() result{test("driver", "./driver.test", "^TestGPU$")}},
 		kernels,
-		models("families"),
-		models("encodings"),
-		models("rewrites"),
-		models("variants"),
+		models("families", "family"),
+		models("encodings", "encoding"),
+		models("rewrites", "rewrites"),
+		models("variants", "variant"),
 		{name: "steps", alone: true, runs: []func() result{steps}},
 		{name: "smollm2", runs: []func() result{smollm2}},
 		sanitizer("memcheck", "ERROR SUMMARY: 0 errors"),
