@@ -61,15 +61,16 @@ func (s selectorGPU) shareTops(gh, split kernel.I64) {
 // tops are the best scores of all items, if queries share a list.
 func (s selectorGPU) tops(gh, splits kernel.I64) []kernel.F32 {
 	k, g := s.k, s.r.g
+	if !s.shares() {
+		return nil
+	}
+	in, of := g.Thread().Lt(splits), s.topsOf(gh, g.Thread().Min(splits.Plus(-1)))
 	var out []kernel.F32
-	for q := range int64(s.group) {
-		if !s.shares() {
-			break
-		}
-		t := g.Thread()
-		in := t.Lt(splits)
-		x := kernel.Select(in, kernel.LoadF32(s.topsOf(gh, t.Min(splits.Plus(-1))).Plus(q)), negInf(k))
-		out = append(out, s.r.combine(x, true, g.MaxF))
+	for q, w := 0, width(s.group); q < s.group; q += w {
+		out = append(out, kernel.LoadFloats(of.Plus(int64(q)), w)...)
+	}
+	for q := range out {
+		out[q] = s.r.combine(kernel.Select(in, out[q], negInf(k)), true, g.MaxF)
 	}
 	return out
 }
