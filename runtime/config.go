@@ -38,6 +38,7 @@ type Config struct {
 	profile  bool
 	verify   bool
 	mapped   bool
+	codeDir  string
 	progress func(Progress)
 }
 
@@ -83,6 +84,10 @@ func (c Config) WithVerify(on bool) Config { c.verify = on; return c }
 // instead of copying them: processes share the memory and a start is faster, but steps
 // are slower (files have small pages), and a file that shrinks ends the process.
 func (c Config) WithMappedWeights(on bool) Config { c.mapped = on; return c }
+
+// WithCodeDir keeps the machine code that a GPU's driver makes of a Program's PTX in a folder, by content:
+// a later start need not make it again. "" keeps none.
+func (c Config) WithCodeDir(dir string) Config { c.codeDir = dir; return c }
 
 // WithProgress is told while weights are laid out, from several goroutines.
 func (c Config) WithProgress(f func(Progress)) Config { c.progress = f; return c }

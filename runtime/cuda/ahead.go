@@ -74,7 +74,7 @@ func (a *advance) open(m *Model) (err error) {
 		return nil
 	}
 	if a.module == 0 {
-		if a.module, _, err = m.dev.LoadModule([]byte(advancePTX)); err != nil {
+		if a.module, err = m.load([]byte(advancePTX)); err != nil {
 			return err
 		}
 	}

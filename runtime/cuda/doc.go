@@ -11,6 +11,9 @@
 // come from one goroutine at a time; each locks itself to its thread and makes the device's
 // context current there, which costs less than a hop to another thread.
 //
+// PTX is compiled by the driver where no cubin fits the device; what it makes is kept by content
+// (jit.go).
+//
 // After an error of the driver that loses the context every call returns that error, and
 // Close still gives everything back.
 //

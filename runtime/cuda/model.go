@@ -26,8 +26,9 @@ type Options struct {
 	Threads  int
 	Verify   bool // compare the sources' digests, which reads all of them once more
 	Progress func(done, total int64)
-	Profile  bool // time every launch; none overlaps another then, and there are no graphs
-	Separate bool // start no launch before what it follows has ended
+	Profile  bool   // time every launch; none overlaps another then, and there are no graphs
+	CacheDir string // folder that keeps what the driver's compiler makes of PTX; "": none
+	Separate bool   // start no launch before what it follows has ended
 	NoGraphs bool
 }
 
@@ -127,7 +128,7 @@ func (m *Model) code() (err error) {
 	if len(m.p.Cubin) > 0 && sm/10 == cubin/10 {
 		code = m.p.Cubin
 	}
-	if m.module, _, err = m.dev.LoadModule(code); err != nil {
+	if m.module, err = m.load(code); err != nil {
 		return err
 	}
 	for _, k := range m.p.Kernels {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -12,7 +13,9 @@ import (
 	"slices"
 	"strings"
 
+	"quire/codegen/llc"
 	"quire/frontends/spec"
+	"quire/ir/target"
 )
 
 // headerBytes is how much of a weight file the key reads: its list of tensors, as a rule. What follows is told by the
@@ -53,6 +56,11 @@ func (o Options) key(ref Ref) (entry, error) {
 	if err := hashModel(state, ref, abs); err != nil {
 		return entry{}, err
 	}
+	if o.Target.Arch == target.PTX {
+		if err := hashPtxas(state); err != nil {
+			return entry{}, err
+		}
+	}
 	if f.Duo != nil {
 		if err := hashFile(state, f.Duo.Heads); err != nil {
 			return entry{}, err
@@ -60,6 +68,19 @@ func (o Options) key(ref Ref) (entry, error) {
 	}
 	base := strings.TrimSuffix(filepath.Base(abs), filepath.Ext(abs))
 	return entry{plain(base) + "-" + short(subject), short(state)}, nil
+}
+
+// hashPtxas adds the assembler that is at hand: with another one, or where there was none, a Program has another cubin.
+func hashPtxas(h hash.Hash) error {
+	a, err := llc.FindPtxas()
+	if errors.Is(err, llc.ErrNoPtxas) {
+		fmt.Fprintln(h, "no ptxas")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return hashFile(h, a.Path)
 }
 
 // isRandom says whether a model's weights come from a seed.

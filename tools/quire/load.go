@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,12 @@ func (e *environment) load(ctx context.Context, name string, m *modelFlags, conf
 		return nil, err
 	}
 	o.Progress = e.progress
+	cache, err := e.cacheDir()
+	if err != nil {
+		return nil, err
+	}
 	c := runtime.NewConfig().WithDevice(runtime.Device(e.Device)).WithThreads(e.threads()).WithContext(e.Ctx).
+		WithCodeDir(filepath.Join(cache, "jit")).
 		WithProgress(func(p runtime.Progress) { e.progress("load", p.Done, p.Total) })
 	if configure != nil {
 		c = configure(c)

@@ -44,6 +44,10 @@ const (
 	ModuleLoadDataEx
 	ModuleUnload
 	ModuleGetFunction
+	LinkCreate
+	LinkAddData
+	LinkComplete
+	LinkDestroy
 	FuncSetAttribute
 	FuncGetAttribute
 	LaunchKernelEx
@@ -67,6 +71,7 @@ var symbols = [functions]string{
 	StreamCreate: "cuStreamCreate", StreamDestroy: "cuStreamDestroy_v2", StreamQuery: "cuStreamQuery",
 	EventCreate: "cuEventCreate", EventDestroy: "cuEventDestroy_v2", EventRecord: "cuEventRecord", EventElapsedTime: "cuEventElapsedTime",
 	ModuleLoadDataEx: "cuModuleLoadDataEx", ModuleUnload: "cuModuleUnload", ModuleGetFunction: "cuModuleGetFunction",
+	LinkCreate: "cuLinkCreate_v2", LinkAddData: "cuLinkAddData_v2", LinkComplete: "cuLinkComplete", LinkDestroy: "cuLinkDestroy",
 	FuncSetAttribute: "cuFuncSetAttribute", FuncGetAttribute: "cuFuncGetAttribute", LaunchKernelEx: "cuLaunchKernelEx",
 	StreamBeginCapture: "cuStreamBeginCapture_v2", StreamEndCapture: "cuStreamEndCapture",
 	GraphInstantiate: "cuGraphInstantiateWithFlags", GraphLaunch: "cuGraphLaunch", GraphExecDestroy: "cuGraphExecDestroy", GraphDestroy: "cuGraphDestroy",

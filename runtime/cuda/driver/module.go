@@ -46,16 +46,12 @@ func (e *JITError) Unwrap() error { return e.Err }
 
 // LoadModule loads PTX text or a cubin and returns what the driver's compiler said about it.
 func (d *Device) LoadModule(code []byte) (Module, string, error) {
-	const logBytes = 64 << 10
 	image := heap(append(append(make([]byte, 0, len(code)+1), code...), 0)) // PTX ends with a zero
-	logs := heap(make([]byte, 2*logBytes))
-	ids := heap([]int32{jitInfoLog, jitInfoLogBytes, jitErrorLog, jitErrorLogBytes, jitVerbose})
-	values := heap([]uintptr{addr(&logs[0]), logBytes, addr(&logs[logBytes]), logBytes, 1})
-	err := d.call(ModuleLoadDataEx, "", d.res(0), addr(&image[0]), uintptr(len(ids)), addr(&ids[0]), addr(&values[0]))
+	l := newLogs()
+	err := d.call(ModuleLoadDataEx, "", d.res(0), addr(&image[0]), uintptr(len(l.ids)), addr(&l.ids[0]), addr(&l.values[0]))
 	runtime.KeepAlive(image)
-	runtime.KeepAlive(ids)
-	runtime.KeepAlive(values)
-	info, failure := line(logs[:logBytes]), line(logs[logBytes:])
+	info, failure := l.info(), l.failure()
+	runtime.KeepAlive(l)
 	if err != nil {
 		return 0, info, &JITError{err, failure}
 	}

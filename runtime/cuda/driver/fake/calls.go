@@ -179,6 +179,10 @@ var calls = map[driver.Function]func(d *Driver, a []uintptr) int{
 		return Success
 	},
 	driver.ModuleLoadDataEx:  loadModule,
+	driver.LinkCreate:        linkCreate,
+	driver.LinkAddData:       linkAdd,
+	driver.LinkComplete:      linkComplete,
+	driver.LinkDestroy:       drop[*linker],
 	driver.ModuleUnload:      drop[*module],
 	driver.ModuleGetFunction: getFunction,
 	driver.FuncSetAttribute:  setAttribute,

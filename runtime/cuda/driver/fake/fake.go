@@ -83,6 +83,10 @@ type (
 		shared int
 	}
 	module struct{}
+	linker struct {
+		options []uintptr
+		cubin   []byte
+	}
 )
 
 // Allocations is how many allocations were asked for.

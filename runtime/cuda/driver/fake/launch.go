@@ -22,14 +22,49 @@ func loadModule(d *Driver, a []uintptr) int {
 	if d.Refuse == "" || !bytes.Contains(text(a[1]), []byte(d.Refuse)) {
 		return d.create(a[0], &module{})
 	}
+	d.complain(a[2:])
+	return InvalidPTX
+}
+
+// complain writes the error log among options: their number, names and values.
+func (d *Driver) complain(a []uintptr) {
 	const errorLog = 5 // CU_JIT_ERROR_LOG_BUFFER
-	for i := range int(a[2]) {
-		if get[int32](a[3]+uintptr(4*i)) == errorLog {
-			log := unsafe.Slice((*byte)(pointer(get[uintptr](a[4]+uintptr(8*i)))), 256)
+	for i := range int(a[0]) {
+		if get[int32](a[1]+uintptr(4*i)) == errorLog {
+			log := unsafe.Slice((*byte)(pointer(get[uintptr](a[2]+uintptr(8*i)))), 256)
 			copy(log, fmt.Sprintf("ptxas: line 1: unexpected %s\x00", d.Refuse))
 		}
 	}
-	return InvalidPTX
+}
+
+// linkCreate keeps the options for the calls that follow.
+func linkCreate(d *Driver, a []uintptr) int {
+	return d.create(a[3], &linker{options: append([]uintptr(nil), a[:3]...)})
+}
+
+// linkAdd makes what LinkComplete gives of PTX text: the text behind an ELF file's first bytes.
+func linkAdd(d *Driver, a []uintptr) int {
+	l, ok := d.objects[a[0]].(*linker)
+	if !ok || a[1] != 1 {
+		return InvalidValue
+	}
+	code := text(a[2])
+	if d.Refuse != "" && bytes.Contains(code, []byte(d.Refuse)) {
+		d.complain(l.options)
+		return InvalidPTX
+	}
+	l.cubin = append([]byte("\x7fELF of "), code...)
+	return Success
+}
+
+func linkComplete(d *Driver, a []uintptr) int {
+	l, ok := d.objects[a[0]].(*linker)
+	if !ok || l.cubin == nil {
+		return InvalidValue
+	}
+	put(a[1], uintptr(unsafe.Pointer(&l.cubin[0])))
+	put(a[2], uintptr(len(l.cubin)))
+	return Success
 }
 
 // getFunction gives a handle that is not counted: functions are their module's.
