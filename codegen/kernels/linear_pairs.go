@@ -25,10 +25,10 @@ import (
 // and 3 K 2^-126 for what the instructions flush: operands, products and sums below 2^-126
 // are zeros to them. A product of two bfloat16 is exact in float32.
 //
-// Measured, GFLOP/s of a core of 2.6 GHz, 512 tokens by 576 x 576 of q4_1: AMX-BF16 1030,
-// digits in tiles 750, float32 multiply-adds 160, vdpbf16ps 115. So vectors serve targets
-// without tiles: Intel's make half the products a cycle that multiply-adds make, but have
-// AMX; AMD's make twice as many.
+// Measured, GFLOP/s of an Intel core of 2.6 GHz, 512 tokens by 576 x 576 of q4_1: AMX-BF16
+// 1030, digits in tiles 750, float32 multiply-adds 160, vdpbf16ps 115. There vectors would
+// lose, and tiles are taken; vectors serve targets that have AVX512-BF16 and no AMX-BF16,
+// where half as many instructions do the work of multiply-adds (not measured).
 type linearPairs struct {
 	linearMany
 	at pairScratch
