@@ -185,6 +185,9 @@ func (s *simulated) Step(b *device.Batch) (device.Output, error) {
 		if err := s.launch(step, &step.Launch[i], b, d); err != nil {
 			return device.Output{}, fmt.Errorf("step %s: %s: %w", step.Name, step.Launch[i].Name, err)
 		}
+		if n := slices.IndexFunc(s.temp[:work.CounterBytes], func(b byte) bool { return b != 0 }); n >= 0 {
+			return device.Output{}, fmt.Errorf("step %s: %s: leaves the counter at byte %d, expected zeros as it found them (case 6.6, vi)", step.Name, step.Launch[i].Name, n)
+		}
 	}
 	return s.output(step, bind, b.Want)
 }
