@@ -19,6 +19,8 @@
 //
 // A model without trained gates has a stand-in: the mean attention mass of each KV head
 // outside sink and recent, measured on a text (tap.go makes the model show what that needs).
+// It keeps attention mass, not retrieval: heads that look far back only when something is
+// asked for rank low on plain text (tests/bench/quality prints what that costs).
 //
 // On a CPU a split layer has as many launches as a dense one: the linear appends to both
 // caches and one launch attends both, by lists of heads that come with the launch.

@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	f.StringVar(&b.duo, "duo", "sparsity=0.5", "rewrites: the mask")
 	f.StringVar(&b.quest, "quest", "budget=512", "rewrites: the selection")
 	f.StringVar(&b.budgets, "budgets", "128,256,512,1024", "passkeys: tokens that Quest reads")
-	f.StringVar(&b.sparsities, "sparsities", "0.25,0.5,0.75", "passkeys: parts of the heads that stream")
+	f.StringVar(&b.sparsities, "sparsities", "0.1,0.25,0.5,0.75", "passkeys: parts of the heads that stream")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
