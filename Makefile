@@ -15,7 +15,7 @@ TEST   := $(GO) run ./tests/report $(GO) test -p 2 -vet=off
 FUZZTIME ?= 30s
 SEEDS    ?= 20
 
-.PHONY: run test build llvm data format vet arch unit golden conformance kernels models script race fuzz sweep gpu-check rewrites passkeys
+.PHONY: run test build llvm data format vet gorgonia arch unit golden conformance kernels models script race fuzz sweep gpu-check rewrites passkeys
 
 build:
 	@$(BUILD) -o bin/quire ./tools/quire
@@ -26,7 +26,7 @@ run: build
 	@bin/quire compile smollm2
 	@bin/quire run -m smollm2 -p '$(PROMPT)'
 
-test: llvm data format vet arch unit golden conformance kernels models script race
+test: llvm data format vet gorgonia arch unit golden conformance kernels models script race
 
 # LLVM and Graphviz: needed to compile a model, not to run a compiled one.
 llvm:
@@ -43,6 +43,15 @@ format:
 
 vet:
 	@$(GO) vet ./...
+
+# The adapter for gorgonia.org/cu, vetted and built with CUDA 12's headers and no driver: what libcuda has is left open.
+gorgonia:
+	@h=$$(sh tests/fetch/cuda_headers.sh) && command -v cc >/dev/null || { \
+		echo "gorgonia: not vetted: CUDA 12's headers (tests/fetch/cuda_headers.sh) and a C compiler are needed"; \
+		[ -z "$$QUIRE_REQUIRE_DATA" ]; exit; }; \
+	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; echo | cc -shared -x c - -o "$$tmp/libcuda.so"; \
+	export CGO_ENABLED=1 CGO_CFLAGS="-O1 -I$$h" CGO_LDFLAGS="-L$$tmp -Wl,--unresolved-symbols=ignore-all"; \
+	$(GO) vet -tags gorgonia ./runtime/cuda/gorgonia && $(GO) build -tags gorgonia ./runtime/cuda/gorgonia
 
 # Import laws, sizes of files, documentation of packages; what names the tests that were skipped.
 arch:

@@ -39,6 +39,7 @@ type Config struct {
 	verify   bool
 	mapped   bool
 	codeDir  string
+	lent     lent
 	progress func(Progress)
 }
 
@@ -88,6 +89,17 @@ func (c Config) WithMappedWeights(on bool) Config { c.mapped = on; return c }
 // WithCodeDir keeps the machine code that a GPU's driver makes of a Program's PTX in a folder, by content:
 // a later start need not make it again. "" keeps none.
 func (c Config) WithCodeDir(dir string) Config { c.codeDir = dir; return c }
+
+// WithCUDAContext runs a GPU's Programs in a CUcontext of that GPU, and on a CUstream of it where
+// that is not 0, which somebody else made: they must outlive the Runtime. Package
+// quire/runtime/cuda/gorgonia takes them from gorgonia.org/cu.
+func (c Config) WithCUDAContext(context, stream uintptr) Config {
+	c.lent = lent{context, stream}
+	return c
+}
+
+// lent are handles of the driver that somebody else keeps.
+type lent struct{ context, stream uintptr }
 
 // WithProgress is told while weights are laid out, from several goroutines.
 func (c Config) WithProgress(f func(Progress)) Config { c.progress = f; return c }

@@ -116,7 +116,8 @@ func (m Machine) bind(ctx context.Context, b binding) (device.Model, limits, err
 		return l.pages
 	}
 	c, err := cuda.Load(ctx, b.p, cuda.Options{Library: m.library, Ordinal: m.ordinal, Fit: fit, Threads: b.config.threads,
-		Verify: b.config.verify, Profile: b.config.profile, Progress: progress, Packed: b.packed, CacheDir: b.config.codeDir})
+		Verify: b.config.verify, Profile: b.config.profile, Progress: progress, Packed: b.packed, CacheDir: b.config.codeDir,
+		Context: b.config.lent.context, Stream: b.config.lent.stream})
 	if errors.Is(err, driver.ErrNoDriver) {
 		err = fmt.Errorf("runtime: %w: %w", ErrNoDevice, err)
 	}

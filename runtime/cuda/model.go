@@ -28,8 +28,11 @@ type Options struct {
 	Progress func(done, total int64)
 	Profile  bool   // time every launch; none overlaps another then, and there are no graphs
 	CacheDir string // folder that keeps what the driver's compiler makes of PTX; "": none
-	Separate bool   // start no launch before what it follows has ended
-	NoGraphs bool
+	// Context and Stream, if not 0, are a CUcontext of the device and a CUstream of it that somebody else
+	// made and keeps: steps run there. A Stream needs its Context, and is not the default one.
+	Context, Stream uintptr
+	Separate        bool // start no launch before what it follows has ended
+	NoGraphs        bool
 }
 
 // Model is a Program on a GPU.
@@ -82,7 +85,15 @@ func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err err
 	m := &Model{p: p, opts: o, moves: 1, slots: make([]block, len(p.Slots)), pages: make([]pageTable, len(p.Tables)),
 		graphs: map[graphKey]driver.Graph{}, bindings: types.Bindings{}, overlaps: !o.Separate && !o.Profile && strings.HasPrefix(p.Target, "sm_9")}
 	m.life, m.stop = context.WithCancel(context.Background())
-	if m.dev, err = driver.New(o.Library, o.Ordinal); err != nil {
+	if o.Stream != 0 && o.Context == 0 {
+		return nil, errors.New("cuda: a stream without its context")
+	}
+	if o.Context != 0 {
+		m.dev, err = driver.Share(o.Library, o.Ordinal, o.Context)
+	} else {
+		m.dev, err = driver.New(o.Library, o.Ordinal)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -113,8 +124,10 @@ func (m *Model) Info() driver.Info { return m.dev.Info }
 
 // code loads the cubin where the device is what it was assembled for, else the PTX.
 func (m *Model) code() (err error) {
-	if m.stream, err = m.dev.NewStream(); err != nil {
-		return err
+	if m.stream = driver.Stream(m.opts.Stream); m.stream == 0 {
+		if m.stream, err = m.dev.NewStream(); err != nil {
+			return err
+		}
 	}
 	need, cubin, err := capability(m.p.Target)
 	if err != nil {
@@ -302,7 +315,11 @@ func (m *Model) Close() error {
 	for i := range m.results {
 		errs = append(errs, m.dev.FreeHost(m.results[i].data))
 	}
-	errs = append(errs, m.dev.CloseModule(m.module), m.dev.CloseStream(m.stream), m.dev.Close())
+	errs = append(errs, m.dev.CloseModule(m.module))
+	if m.opts.Stream == 0 {
+		errs = append(errs, m.dev.CloseStream(m.stream))
+	}
+	errs = append(errs, m.dev.Close())
 	if lost := m.dev.Lost(); lost != nil {
 		return lost
 	}

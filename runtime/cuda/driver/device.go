@@ -44,6 +44,7 @@ type Device struct {
 	out  *[64]uint64       // results of calls; on the heap
 	args *[maxArgs]uintptr // of the running call
 	lost *Error            // the sticky error
+	lent bool              // the context is its user's
 	left bool              // with work that never ended: the context is not to be touched
 
 	bytes, pinned map[uintptr]int64 // allocations
@@ -81,6 +82,16 @@ func New(l Library, ordinal int) (*Device, error) {
 		return nil, err
 	}
 	d.ctx = uintptr(d.out[0])
+	return d, nil
+}
+
+// Share opens a GPU by its number in a context that somebody else made there, and keeps.
+func Share(l Library, ordinal int, context uintptr) (*Device, error) {
+	d, err := find(l, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	d.ctx, d.lent = context, true
 	return d, nil
 }
 
@@ -202,7 +213,7 @@ func (d *Device) Close() error {
 		errs = append(errs, fmt.Errorf("cuda: %d bytes of device memory, %d of pinned memory and %d objects are still held at close", dev, host, n))
 	}
 	d.ctx = 0
-	if d.left {
+	if d.left || d.lent {
 		return errors.Join(errs...)
 	}
 	if code := d.lib.Call(PrimaryCtxRelease, uintptr(d.dev)); code != 0 && d.lost == nil {
