@@ -47,7 +47,7 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
 	{"groups", groupsGPU(decodeGPU(128, layout.F16, 0).Attention), []string{"mma.sync"}},
 	{"groups_picks", groupsGPU(pickedGPU().Attention), []string{"mma.sync"}},
-	{"pageselect_among", work.PageSelectGPU{PageSelect: quest, Blocks: 264, Keys: 1 << 14, Among: 48, List: []int{0, 1, 3, 4, 6, 8, 9, 11}}, []string{"atom.global.gpu.inc.u32"}},
+	{"pageselect_among", work.PageSelectGPU{PageSelect: questAmong, Blocks: 264, Keys: 1 << 14}, []string{"atom.global.gpu.inc.u32"}},
 	{"prefill_picks", prefillPicks(false), []string{"ldmatrix"}},
 	{"prefill_picks_head", prefillPicks(true), []string{"ldmatrix"}},
 	{"summarise", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
@@ -145,6 +145,8 @@ func prefillGPU(dim int, enc layout.Enc, cap float32) work.PrefillGPU {
 
 // quest is Llama-3-8B's selection of 64 pages.
 var quest = work.PageSelect{Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 64, Every: 4}
+
+var questAmong = work.PageSelect{Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 64, Every: 4, Among: 48, List: []int{0, 1, 3, 4, 6, 8, 9, 11}}
 
 func pickedGPU() work.DecodeGPU {
 	p := decodeGPU(128, layout.F16, 0)

@@ -107,7 +107,11 @@ func (s selector) part(g, which int) kernel.Ptr[kernel.F32] {
 
 func (s selector) split(r selected) {
 	k, p := s.k, s.p
-	q := kernel.Arg[kernel.F32](k, "q").At(r.n.Times(int64(p.KVHeads)).Add(r.h).Times(int64(s.group * p.Dim)))
+	kv := r.n.Times(int64(p.KVHeads)).Add(r.h)
+	if p.Among > 0 {
+		kv = r.n.Times(int64(p.Among / s.group)).Add(listed(k, r.h))
+	}
+	q := kernel.Arg[kernel.F32](k, "q").At(kv.Times(int64(s.group * p.Dim)))
 	for g := range s.group {
 		kernel.Row(k, p.Dim, nil, func(l kernel.Lanes, _ []kernel.Vec) []kernel.Vec {
 			x := l.Load(q.Plus(int64(g * p.Dim))).Scale(p.Scale)

@@ -16,8 +16,10 @@ const SelectPages = 32
 // the largest of the heads), or with PerHead have one each. Slots with several new rows
 // have no list.
 //
-// Operands: q f32[N, Heads, Dim], cache, slot_start, slot_new, slot_len, pages, scores
-// (Temp), pick i32[N, Lists, Budget]; S, P, C. With Every in pick's place: kept (a cache of
+// With List q holds kv heads of another cache, too: Among heads in all.
+//
+// Operands: q f32[N, Heads or Among, Dim], cache, slot_start, slot_new, slot_len, pages,
+// (List: list i32[KVHeads] (Const)), scores (Temp), pick i32[N, Lists, Budget]; S, P, C. With Every in pick's place: kept (a cache of
 // KeptBytes a page). Lists then lie with the page of the row itself, each after the stretch
 // of Every tokens that it was made for; a row that finds one of its own stretch, after no
 // prompt, makes none.
@@ -30,8 +32,10 @@ type PageSelect struct {
 	PerHead             bool
 	CacheEnc            layout.Enc
 	Page, Summary       int
-	Budget              int // pages of a list, the last among them
-	Every               int // tokens that a list serves, a divisor of Page; 0: one, and lists are not kept
+	Budget              int   // pages of a list, the last among them
+	Every               int   // tokens that a list serves, a divisor of Page; 0: one, and lists are not kept
+	Among               int   // with List: query heads of q
+	List                []int // the place of each kv head among those of q; nil: q holds no others
 }
 
 // Family implements Params.
@@ -40,7 +44,7 @@ func (p PageSelect) Family() string { return "pageselect" }
 // Key implements Params.
 func (p PageSelect) Key() string {
 	return key("pageselect", "heads", p.Heads, "kv", p.KVHeads, "dim", p.Dim, "scale", p.Scale, "perhead", p.PerHead,
-		"cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "budget", p.Budget, "every", p.Every)
+		"cache", p.CacheEnc, "page", p.Page, "summary", p.Summary, "budget", p.Budget, "every", p.Every, "among", p.Among)
 }
 
 // Validate implements Params.
@@ -56,16 +60,34 @@ func (p PageSelect) Validate() error {
 	c.summary(p.Page, p.Summary)
 	c.positive("budget", p.Budget)
 	c.that(p.Every >= 0 && (p.Every == 0 || p.Page%p.Every == 0), "lists for %d tokens, expected a divisor of the page's %d", p.Every, p.Page)
+	c.that((p.Among > 0) == (len(p.List) > 0), "%d heads in q and a list of %d kv heads", p.Among, len(p.List))
+	if p.Among > 0 && c.err() == nil {
+		group := p.Heads / p.KVHeads
+		c.that(len(p.List) == p.KVHeads && p.Among%group == 0, "a list of %d kv heads among %d heads, expected %d in groups of %d", len(p.List), p.Among, p.KVHeads, group)
+		c.list(p.List, p.Among/group)
+	}
 	return c.err()
 }
 
 // Operands implements Params.
 func (p PageSelect) Operands() []Operand {
-	out := join(read(Float, "q"), read(Cache, "cache"), read(Int, "slot_start", "slot_new", "slot_len", "pages"), one("scores", Float, Temp))
+	out := join(read(Float, "q"), read(Cache, "cache"), read(Int, "slot_start", "slot_new", "slot_len", "pages"))
+	if len(p.List) > 0 {
+		out = append(out, read(Const, "list")...)
+	}
+	out = append(out, one("scores", Float, Temp)...)
 	if p.Every > 0 {
 		return join(out, one("kept", Cache, Update), dims("S", "P", "C"))
 	}
 	return join(out, one("pick", Int, Write), dims("S", "P", "C"))
+}
+
+// Constant implements Constants.
+func (p PageSelect) Constant(string) []int32 { return int32s(p.List) }
+
+// CheckConstant implements Constants.
+func (p PageSelect) CheckConstant(_ string, list []int32) error {
+	return checkList(list, p.KVHeads, p.Among/(p.Heads/p.KVHeads))
 }
 
 // Lists is the number of lists of a row.

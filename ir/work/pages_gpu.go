@@ -55,8 +55,6 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * kvpage.Pad(p.Cac
 // head has Splits items, which share its pages. The last of them to finish makes the lists.
 // A row that opens a page has the summaries of the page before made on the way.
 //
-// With List q holds kv heads of another cache, too: Among heads in all.
-//
 // Operands: q f32[N, Heads or Among, Dim], cache (Update), slot_start, slot_new, slot_len,
 // pages, (List: list i32[KVHeads] (Const)), scores (Temp), pick i32[N, Lists, Budget] or,
 // with Every, kept; S, P.
@@ -64,10 +62,8 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * kvpage.Pad(p.Cac
 // Items: (slot * KVHeads + kv head) * Splits + split.
 type PageSelectGPU struct {
 	PageSelect
-	Blocks int   // items that fill the device
-	Keys   int   // pages of a slot whose scores are chosen from in shared memory
-	Among  int   // with List: query heads of q
-	List   []int // the place of each kv head among those of q; nil: q holds no others
+	Blocks int // items that fill the device
+	Keys   int // pages of a slot whose scores are chosen from in shared memory
 }
 
 // Family implements Params.
@@ -75,7 +71,7 @@ func (p PageSelectGPU) Family() string { return "pageselect_gpu" }
 
 // Key implements Params.
 func (p PageSelectGPU) Key() string {
-	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks, "keys", p.Keys, "among", p.Among)
+	return key("pageselect_gpu", "of", p.PageSelect.Key(), "blocks", p.Blocks, "keys", p.Keys)
 }
 
 // Validate implements Params.
@@ -89,21 +85,7 @@ func (p PageSelectGPU) Validate() error {
 	per := p.Page / p.Summary
 	c.that(per&(per-1) == 0 && per <= 16, "%d summaries of a page, expected a power of two up to 16", per)
 	c.that(p.Keys >= 0 && p.Grid().Shared <= maxShared, "room for %d keys, expected at least 0, and at most %d bytes of shared memory", p.Keys, maxShared)
-	c.that((p.Among > 0) == (len(p.List) > 0), "%d heads in q and a list of %d kv heads", p.Among, len(p.List))
-	if p.Among > 0 {
-		group := p.Heads / p.KVHeads
-		c.that(len(p.List) == p.KVHeads && p.Among%group == 0, "a list of %d kv heads among %d heads, expected %d in groups of %d", len(p.List), p.Among, p.KVHeads, group)
-		c.list(p.List, p.Among/group)
-	}
 	return c.err()
-}
-
-// Constant implements Constants.
-func (p PageSelectGPU) Constant(string) []int32 { return int32s(p.List) }
-
-// CheckConstant implements Constants.
-func (p PageSelectGPU) CheckConstant(_ string, list []int32) error {
-	return checkList(list, p.KVHeads, p.Among/(p.Heads/p.KVHeads))
 }
 
 // Operands implements Params.
@@ -113,10 +95,6 @@ func (p PageSelectGPU) Operands() []Operand {
 		switch o.Name {
 		case "cache":
 			o.Mode = Update
-		case "scores":
-			if len(p.List) > 0 {
-				out = append(out, read(Const, "list")...)
-			}
 		case "C":
 			continue // it is known to the device alone
 		}

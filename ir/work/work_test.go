@@ -48,7 +48,7 @@ func TestOperandOrder(t *testing.T) {
 		{Summarise{KVHeads: 3, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16}, "cache row_slot slot_start slot_len pages N P"},
 		{PageSelectGPU{Blocks: 264, PageSelect: PageSelect{Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 4}},
 			"q cache slot_start slot_new slot_len pages scores pick S P"},
-		{PageSelectGPU{Blocks: 264, Among: 15, List: []int{0, 2, 3}, PageSelect: PageSelect{Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 4}},
+		{PageSelectGPU{Blocks: 264, PageSelect: PageSelect{Among: 15, List: []int{0, 2, 3}, Heads: 9, KVHeads: 3, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 4}},
 			"q cache slot_start slot_new slot_len pages list scores pick S P"},
 		{HeadGroupsGPU{Blocks: 264, HeadGroups: HeadGroups{List: []int{1, 0, 2}, Full: Attention{Phase: Decode, Heads: 6, KVHeads: 2, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Split: 128},
 			Stream: Attention{Phase: Decode, Heads: 3, KVHeads: 1, Dim: 64, Scale: 0.125, CacheEnc: layout.F16, Page: 64, Split: 128, Window: 9}}},

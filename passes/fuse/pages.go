@@ -10,7 +10,7 @@ import (
 func Pages(t target.Target) passes.Pass {
 	return passes.Pass{
 		Name: "fuse.pages",
-		Doc: `Scores of pages, the best of them, and keeping these are one launch, on a GPU with the choice of heads.
+		Doc: `Scores of pages, the best of them, and keeping these are one launch, with the choice of heads.
 
 Invariants: exact. Scores never leave the launch: its last item of a row lists the
 best pages.
@@ -24,12 +24,10 @@ best pages.
 			}); err != nil {
 				return err
 			}
-			if t.Arch == target.PTX { // whose kernel scores heads where they stand
-				if err := pairs(c, t, m, f, "fuse-heads-estimate", func(w *view, p, l *ir.Value) bool {
-					return within(p, []ir.Op{ir.OpHeads}) && holds(l, ir.OpPageEstimate) && w.soleReader(p, l)
-				}); err != nil {
-					return err
-				}
+			if err := pairs(c, t, m, f, "fuse-heads-estimate", func(w *view, p, l *ir.Value) bool {
+				return within(p, []ir.Op{ir.OpHeads}) && holds(l, ir.OpPageEstimate) && w.soleReader(p, l)
+			}); err != nil {
+				return err
 			}
 			return pairs(c, t, m, f, "fuse-topk-keep", func(w *view, p, l *ir.Value) bool {
 				return holds(p, ir.OpPageTopK) && within(l, []ir.Op{ir.OpPageKeep}) && w.soleReader(p, l)

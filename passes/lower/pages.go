@@ -33,6 +33,9 @@ func matchSelect(b *body) (Found, error) {
 	a := est.Attrs.(ir.EstimateAttrs)
 	p := work.PageSelect{Heads: constant(est.Args[0].Type.Shape[1]), KVHeads: c.Heads, Dim: c.Dim, Scale: float32(a.Scale), PerHead: a.Per == ir.PerHead,
 		CacheEnc: cacheEnc(c), Page: page, Summary: b.summary(c), Budget: top.Attrs.(ir.TopKAttrs).Budget}
+	if of != nil {
+		p.Among, p.List = constant(of.Args[0].Type.Shape[1]), of.Attrs.(ir.HeadsAttrs).KV
+	}
 	vals := map[string]*ir.Value{"q": q, "cache": est.Args[1]}
 	name, last := "pick", top
 	if keep != nil {
@@ -47,9 +50,6 @@ func matchSelect(b *body) (Found, error) {
 	k := Found{p, vals}
 	if b.gpu() {
 		g := work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors, Keys: KeysGPU}
-		if of != nil {
-			g.Among, g.List = constant(of.Args[0].Type.Shape[1]), of.Attrs.(ir.HeadsAttrs).KV
-		}
 		k.Kernel = g
 	}
 	return k, f32s(q)
@@ -74,9 +74,6 @@ func (b *body) scored(est *ir.Value) (q, of *ir.Value, err error) {
 	if !b.in[of] || of.Op != ir.OpHeads {
 		q, err = b.outer(est.Args[0])
 		return q, nil, err
-	}
-	if !b.gpu() {
-		return nil, nil, fmt.Errorf("heads taken inside, expected a buffer of their own")
 	}
 	q, err = b.outer(of.Args[0])
 	return q, of, err
