@@ -47,6 +47,8 @@ var gpuKernels = append([]gpuKernel{
 	{"decode_picks", pickedGPU(), []string{"mma.sync"}},
 	{"groups", groupsGPU(decodeGPU(128, layout.F16, 0).Attention), []string{"mma.sync"}},
 	{"groups_picks", groupsGPU(pickedGPU().Attention), []string{"mma.sync"}},
+	{"groups_q4", groupsGPU(quantised(pickedGPU().Attention)), []string{"mma.sync"}},
+	{"pageselect_q4", work.PageSelectGPU{PageSelect: questOf(kvpage.Q4), Blocks: 264, Keys: 1 << 14}, []string{"mma.sync"}},
 	{"pageselect_among", work.PageSelectGPU{PageSelect: questAmong, Blocks: 264, Keys: 1 << 14}, []string{"atom.global.gpu.inc.u32"}},
 	{"prefill_picks", prefillPicks(false), []string{"ldmatrix"}},
 	{"prefill_picks_head", prefillPicks(true), []string{"ldmatrix"}},
@@ -151,6 +153,17 @@ var questAmong = work.PageSelect{Heads: 32, KVHeads: 8, Dim: 128, Scale: 0.1, Ca
 func pickedGPU() work.DecodeGPU {
 	p := decodeGPU(128, layout.F16, 0)
 	p.Window, p.Sink, p.Summary, p.Budget, p.Kept = 0, 0, quest.Summary, quest.Budget, true
+	return p
+}
+
+func quantised(a work.Attention) work.Attention {
+	a.CacheEnc = kvpage.Q4
+	return a
+}
+
+func questOf(enc layout.Enc) work.PageSelect {
+	p := quest
+	p.CacheEnc = enc
 	return p
 }
 
