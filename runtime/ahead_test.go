@@ -166,7 +166,9 @@ func (f *choosing) choose(b *device.Batch, turn int) (device.Output, error) {
 		}
 		out.Chosen = append(out.Chosen, id)
 	}
-	out.Logits = nil
+	if want&device.Logits == 0 {
+		out.Logits = nil
+	}
 	return out, nil
 }
 

@@ -178,7 +178,7 @@ func (g *generation) choice(n int) device.Choice {
 }
 
 func (g *generation) choose(v rows) (int32, error) {
-	if v.chosen != nil {
+	if g.chosen && v.chosen != nil { // a step that others share may have chosen for this one too
 		if v.chosen[0] < 0 {
 			return 0, fmt.Errorf("%w: no greatest of %d can be told", sample.ErrNotFinite, g.sess.prog.p.Vocab)
 		}
