@@ -82,9 +82,28 @@ func pack(t testing.TB, tgt target.Target, p work.Params, name string) {
 
 // driver is as much of CUDA's driver interface as one launch needs. Tests call it one at a time.
 type driver struct {
-	call   func(name string, args ...uintptr) error
-	ctx    uintptr
-	loaded map[string]uintptr // functions, by PTX
+	handle  uintptr
+	symbols map[string]uintptr
+	ctx     uintptr
+	loaded  map[string]uintptr // functions, by PTX
+}
+
+// call calls a function of the driver. Go memory whose addresses are given is kept alive and
+// where it is until it returns: a stack that grew meanwhile would leave a stale address.
+//
+//go:uintptrescapes
+func (d *driver) call(name string, args ...uintptr) error {
+	if d.symbols[name] == 0 {
+		p, err := purego.Dlsym(d.handle, name)
+		if err != nil {
+			return err
+		}
+		d.symbols[name] = p
+	}
+	if r, _, _ := purego.SyscallN(d.symbols[name], args...); r != 0 {
+		return fmt.Errorf("%s: CUDA error %d", name, int32(r))
+	}
+	return nil
 }
 
 // function loads a kernel once: the driver assembles its PTX.
@@ -113,21 +132,7 @@ var openDriver = sync.OnceValues(func() (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	symbols := map[string]uintptr{}
-	d := &driver{loaded: map[string]uintptr{}}
-	d.call = func(name string, args ...uintptr) error {
-		if symbols[name] == 0 {
-			p, err := purego.Dlsym(h, name)
-			if err != nil {
-				return err
-			}
-			symbols[name] = p
-		}
-		if r, _, _ := purego.SyscallN(symbols[name], args...); r != 0 {
-			return fmt.Errorf("%s: CUDA error %d", name, int32(r))
-		}
-		return nil
-	}
+	d := &driver{handle: h, symbols: map[string]uintptr{}, loaded: map[string]uintptr{}}
 	if err := d.call("cuInit", 0); err != nil {
 		return nil, err
 	}
@@ -157,9 +162,9 @@ func launchCUDA(t testing.TB, tgt target.Target, p work.Params, l simt.Launch) e
 	if err != nil {
 		return err
 	}
-	params := make([]uintptr, len(words))
+	params := make([]unsafe.Pointer, len(words))
 	for i := range words {
-		params[i] = uintptr(unsafe.Pointer(&words[i]))
+		params[i] = unsafe.Pointer(&words[i])
 	}
 	if err := d.call("cuLaunchKernel", function, uintptr(l.Blocks), 1, 1, uintptr(32*l.Warps), 1, 1, uintptr(l.Shared), 0, uintptr(unsafe.Pointer(&params[0])), 0); err != nil {
 		return err
