@@ -55,6 +55,10 @@ func (m gemv) finish(last kernel.I64) {
 	k, g, multi := m.k, m.g, int64(m.p.Multi())
 	cols := int64(m.p.Columns)
 	outputs, threads := 16*cols, int64(32*m.plan.Warps)
+	if m.p.WholeHeads() {
+		m.finishWhole(last)
+		return
+	}
 	if int64(m.plan.Turns)*outputs <= threads && cols == 1 {
 		m.finishOne(last)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"quire/codegen/simt"
@@ -26,6 +27,8 @@ type fewRows struct {
 	b     []float32
 	res   []float32
 	cs    []float32
+	qn    []float32 // gains of heads
+	kn    []float32
 	r     *rand.Rand
 }
 
@@ -92,6 +95,8 @@ func newFewRows(t *testing.T, p work.Params, l work.Linear, n int) *fewRows {
 			c.cs[i], c.cs[i+1] = float32(math.Cos(a)), float32(math.Sin(a))
 		}
 		c.bytes["cs"] = bytesOf(c.cs)
+		c.qn, c.kn = c.normal(h.Dim, 1), c.normal(h.Dim, 1)
+		c.bytes["qn"], c.bytes["kn"] = bytesOf(c.qn), bytesOf(c.kn)
 	}
 	return c
 }
@@ -114,6 +119,17 @@ func (c *fewRows) normed(n int) []float64 {
 		}
 	}
 	return out
+}
+
+// normalise is the norm of one vector in place.
+func normalise(x []float64, gains []float32, n *work.RMSNorm) {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	for i := range x {
+		x[i] *= (float64(gains[i]) + float64(n.Offset)) / math.Sqrt(sum/float64(len(x))+float64(n.Eps))
+	}
 }
 
 // sums is W x of row n, with bias.
@@ -155,6 +171,13 @@ func (c *fewRows) want(n int) (y, k, v []float64) {
 	case work.QKV:
 		h := c.l.QKV
 		for i := 0; i < (h.Heads+h.KVHeads)*h.Dim; i += h.Dim {
+			norm, gains := h.QNorm, c.qn
+			if i >= h.Heads*h.Dim {
+				norm, gains = h.KNorm, c.kn
+			}
+			if norm != nil {
+				normalise(s[i:i+h.Dim], gains, norm)
+			}
 			for j := range h.RotaryDim / 2 {
 				a, b := i+j, i+j+h.RotaryDim/2
 				if h.Style == work.Adjacent {
@@ -195,7 +218,7 @@ func (c *fewRows) simulate(t *testing.T, tgt target.Target, few int) map[string]
 		b := &simt.Buffer{Name: o.Name, Bytes: c.bytes[o.Name], Loaded: loaded(o)}
 		if o.Mode != work.Read {
 			b.Mode = simt.Output
-			if o.Kind == work.Cache {
+			if o.Kind == work.Cache || o.Mode == work.Temp {
 				b.Mode = simt.Update
 			}
 		}
@@ -239,7 +262,16 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, few int, bound float64)
 		c.bytes["slot_start"], c.bytes["slot_len"], c.bytes["pages"] = bytesOf([]int32{0}), bytesOf([]int32{61}), bytesOf([]int32{2, 0, 3, 1})
 	}
 	c.bytes[name] = make([]byte, 4*c.n*outputs)
+	if h != nil && h.Apart {
+		c.bytes["k"], c.bytes["v"] = make([]byte, 4*c.n*h.KVHeads*h.Dim), make([]byte, 4*c.n*h.KVHeads*h.Dim)
+	}
+	if n := c.p.Temp(work.Dims{N: int64(c.n)}); n > 0 {
+		c.bytes["sums"] = append(make([]byte, work.CounterBytes), slices.Repeat([]byte{0xff}, int(n-work.CounterBytes))...)
+	}
 	c.simulate(t, tgt, few)
+	if i := slices.IndexFunc(c.bytes["sums"][:min(work.CounterBytes, len(c.bytes["sums"]))], func(b byte) bool { return b != 0 }); i >= 0 {
+		t.Errorf("%s %s: leaves the counter at byte %d, expected zeros", tgt, c.p.Key(), i)
+	}
 	for n := range c.n {
 		y, k, v := c.want(n)
 		what := fmt.Sprintf("%s %s row %d", tgt, c.p.Key(), n)
@@ -247,6 +279,14 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, few int, bound float64)
 			return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes[name][4*(n*outputs+i):])))
 		}, y, bound)
 		if h == nil {
+			continue
+		}
+		if h.Apart {
+			for name, want := range map[string][]float64{"k": k, "v": v} {
+				near(t, what+" "+name, func(i int) float64 {
+					return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes[name][4*(n*len(want)+i):])))
+				}, want, bound)
+			}
 			continue
 		}
 		page, token := []int{2, 0, 3, 1}[(61+n)/h.Page], (61+n)%h.Page
@@ -360,6 +400,48 @@ func TestGEMV(t *testing.T) {
 			tgt := gpus(t)[(i+j)%2]
 			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
 		}
+	}
+}
+
+// Heads that are finished whole: norms of heads, rotations of a part of them and of heads of
+// odd numbers of tiles, to caches and to buffers, one row and several, on a block that takes
+// all tiles of a head and on blocks that share them.
+func TestGEMVWholeHeads(t *testing.T) {
+	rms, offset := &work.RMSNorm{Eps: 1e-5}, &work.RMSNorm{Eps: 1e-6, Offset: 1}
+	for i, h := range []work.Heads{
+		{Heads: 2, KVHeads: 1, Dim: 64, RotaryDim: 64, Style: work.Half, QNorm: rms, KNorm: offset, CacheEnc: layout.F16, Page: 64},
+		{Heads: 3, KVHeads: 2, Dim: 48, RotaryDim: 48, Style: work.Half, CacheEnc: layout.F16, Page: 64},
+		{Heads: 2, KVHeads: 2, Dim: 48, RotaryDim: 20, Style: work.Half, KNorm: rms, CacheEnc: layout.BF16, Page: 64},
+		{Heads: 2, KVHeads: 1, Dim: 256, RotaryDim: 64, Style: work.Adjacent, QNorm: offset, KNorm: rms, Apart: true},
+		{Heads: 1, KVHeads: 1, Dim: 80, QNorm: rms, CacheEnc: layout.F16, Page: 64},
+	} {
+		l := work.Linear{Enc: layout.Q4G64, Cols: 256, Dot: work.F16, Norm: rms, Bias: i%2 == 0, Epilogue: work.QKV, QKV: &h,
+			Rows: []int{h.Heads * h.Dim, h.KVHeads * h.Dim, h.KVHeads * h.Dim}}
+		for j, n := range []int{1, 5, 3, 14} {
+			l.Tokens = work.One
+			p := work.GEMV{Linear: l, Columns: []int{1, 8, 4, 16}[j]}
+			if n > 8 {
+				p.Tokens, p.Norm = work.Many, nil
+			}
+			if err := p.Validate(); err != nil {
+				t.Error(err)
+				continue
+			}
+			c := newFewRows(t, p, p.Linear, n)
+			if n > 8 {
+				c.codes()
+			}
+			bound := 1.5e-3
+			if h.CacheEnc == layout.BF16 {
+				bound = 4e-3
+			}
+			c.check(t, gpus(t)[(i+j)%2], 1+(i+j)%4*3, bound)
+		}
+	}
+	p := work.GEMM{Linear: work.Linear{Enc: layout.F16, Cols: 64, Rows: []int{32, 32, 32}, Tokens: work.Many, Dot: work.F16, Epilogue: work.QKV,
+		QKV: &work.Heads{Heads: 1, KVHeads: 1, Dim: 32, QNorm: rms, CacheEnc: layout.F16, Page: 64}}, RowWarps: 1, Block: 64}
+	if err := p.Validate(); err == nil {
+		t.Errorf("%s: expected an error: its blocks know no whole head", p.Key())
 	}
 }
 

@@ -69,7 +69,7 @@ var gpuKernels = append([]gpuKernel{
 	{"prefill_q8_64", prefillGPU(64, kvpage.Q8, 0), []string{"ldmatrix"}},
 	{"prefill_q4_256", prefillGPU(256, kvpage.Q4, 0), []string{"ldmatrix"}},
 	{"decode_q8_256", decodeGPU(256, kvpage.Q8, 0), []string{"mma.sync"}},
-}, append(products(), vocabularies()...)...)
+}, append(append(products(), families()...), vocabularies()...)...)
 
 // products are the launches of a step of Llama-3-8B, for one row, for few, for more and for
 // many.

@@ -33,6 +33,10 @@ func (p GEMM) Validate() error {
 	c.that(p.RowWarps == 1 || p.RowWarps == 2 || p.RowWarps == 4 || p.RowWarps == 8, "%d row warps, expected 1, 2, 4 or 8", p.RowWarps)
 	c.that(p.Block == 64 || p.Block == 128, "blocks of %d rows, expected 64 or 128", p.Block)
 	c.frag(p.Linear)
+	if h := p.QKV; h != nil {
+		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
+		c.that(h.Style != Half || h.RotaryDim == h.Dim && h.Dim%32 == 0, "qkv: %d of %d dims rotate by halves, expected all of a multiple of 32", h.RotaryDim, h.Dim)
+	}
 	if err := c.err(); err != nil {
 		return err
 	}

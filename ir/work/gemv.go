@@ -36,6 +36,7 @@ func (p GEMV) Validate() error {
 	if err := c.err(); err != nil {
 		return err
 	}
+	c.counters(p)
 	c.that(!p.Crowded(), "%d columns over %d warps, expected a power of two of them: registers", p.Columns, p.Plan().Warps)
 	if g := p.Grid(); g.Shared > maxShared {
 		c.that(false, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
@@ -63,8 +64,6 @@ func (c *check) frag(p Linear) {
 	c.that(err != nil || p.Dot == F16 || f.Enc == layout.BF16, "dot bf16 of %s weights, expected bf16 ones", p.Enc)
 	c.that(err != nil || p.Dot == BF16 || f.Enc != layout.BF16, "dot f16 of bf16 weights, expected bf16")
 	if h := p.QKV; h != nil {
-		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
-		c.that(h.Style != Half || h.RotaryDim == h.Dim && h.Dim%32 == 0, "qkv: %d of %d dims rotate by halves, expected all of a multiple of 32", h.RotaryDim, h.Dim)
 		c.that(h.Apart || h.CacheEnc == layout.F16 || h.CacheEnc == layout.BF16, "cache %q, expected f16 or bf16", h.CacheEnc)
 	}
 }
@@ -72,7 +71,7 @@ func (c *check) frag(p Linear) {
 // Pairs is the number of tiles that belong together.
 func (p GEMV) Pairs() int {
 	switch {
-	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half:
+	case p.Epilogue == GLU, p.Epilogue == QKV && p.QKV.Style == Half && !p.WholeHeads():
 		return 2
 	}
 	return 1

@@ -290,10 +290,10 @@ func (l *linear) heads(h *work.Heads, q, k, v, sum *ir.Value) (err error) {
 	b := l.b
 	h.Heads = l.p.Rows[0] / h.Dim
 	r := &rotation{}
-	if h.QNorm, err = l.head(r, q, sum, 0, l.p.Rows[0], "qn"); err != nil {
+	if h.QNorm, err = l.head(r, h.Dim, q, sum, 0, l.p.Rows[0], "qn"); err != nil {
 		return fmt.Errorf("q: %w", err)
 	}
-	if h.KNorm, err = l.head(r, k, sum, l.p.Rows[0], l.p.Rows[1], "kn"); err != nil {
+	if h.KNorm, err = l.head(r, h.Dim, k, sum, l.p.Rows[0], l.p.Rows[1], "kn"); err != nil {
 		return fmt.Errorf("k: %w", err)
 	}
 	if !sliceAt(b.under(v), sum, l.p.Rows[0]+l.p.Rows[1], l.p.Rows[2]) {
@@ -419,8 +419,8 @@ type rotation struct {
 	heads int
 }
 
-// head follows [rope] [rmsnorm] down to a segment of the sum.
-func (l *linear) head(r *rotation, v, sum *ir.Value, first, count int, gain string) (*work.RMSNorm, error) {
+// head follows [rope] [rmsnorm of heads of dim] down to a segment of the sum.
+func (l *linear) head(r *rotation, dim int, v, sum *ir.Value, first, count int, gain string) (*work.RMSNorm, error) {
 	b := l.b
 	v = b.under(v)
 	if b.in[v] && v.Op == ir.OpRope {
@@ -434,6 +434,9 @@ func (l *linear) head(r *rotation, v, sum *ir.Value, first, count int, gain stri
 	}
 	var n *work.RMSNorm
 	if b.in[v] && v.Op == ir.OpRMSNorm {
+		if d := constant(v.Type.Last()); d != dim {
+			return nil, fmt.Errorf("norms of %d values, expected of heads of %d", d, dim)
+		}
 		x := rms(v)
 		n = &x
 		l.k.Values[gain] = v.Args[1]

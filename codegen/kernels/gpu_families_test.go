@@ -1,0 +1,26 @@
+package kernels
+
+import (
+	"fmt"
+
+	"quire/ir/types/layout"
+	"quire/ir/work"
+)
+
+// families are products as Llama has none: of Qwen3-8B, whose heads are normed, and Gemma 3.
+func families() []gpuKernel {
+	rms, offset := &work.RMSNorm{Eps: 1e-6}, &work.RMSNorm{Eps: 1e-6, Offset: 1}
+	qwen := work.Linear{Enc: layout.Q4G128, Rows: []int{4096, 1024, 1024}, Cols: 4096, Dot: work.F16, Tokens: work.One, Norm: rms, Epilogue: work.QKV,
+		QKV: &work.Heads{Heads: 32, KVHeads: 8, Dim: 128, RotaryDim: 128, Style: work.Half, QNorm: rms, KNorm: rms, CacheEnc: layout.F16, Page: 64}}
+	gemma := work.Linear{Enc: layout.Q4_0, Rows: []int{1024, 256, 256}, Cols: 1152, Dot: work.F16, Tokens: work.One, Norm: offset, Epilogue: work.QKV,
+		QKV: &work.Heads{Heads: 4, KVHeads: 1, Dim: 256, RotaryDim: 256, Style: work.Half, QNorm: offset, KNorm: offset, Apart: true}}
+	out := []gpuKernel{{"gemv1_gemma3_qkv", work.GEMV{Linear: gemma, Columns: 1}, []string{"atom.global.gpu.inc.u32"}}}
+	for _, columns := range []int{1, 8} {
+		out = append(out, gpuKernel{fmt.Sprintf("gemv%d_qwen3_qkv", columns), work.GEMV{Linear: qwen, Columns: columns}, []string{"atom.global.gpu.inc.u32"}})
+	}
+	qwen.Tokens, qwen.Norm = work.Many, nil
+	for _, columns := range []int{16, 32} {
+		out = append(out, gpuKernel{fmt.Sprintf("wide%d_qwen3_qkv", columns), work.GEMV{Linear: qwen, Columns: columns}, nil})
+	}
+	return out
+}
