@@ -8,6 +8,7 @@ import (
 	"quire/codegen/llc"
 	"quire/ir"
 	"quire/ir/target"
+	"quire/ir/types/layout"
 	"quire/ir/work"
 	"quire/runtime/program"
 )
@@ -61,12 +62,22 @@ func Build(ctx context.Context, m *ir.Module, o Options) (*program.Program, erro
 }
 
 // services adds the kernels of no step that the runtime of a GPU uses: to measure what it can
-// read, and to choose tokens.
+// read, to choose tokens, and to make random weights.
 func (b *builder) services() {
 	b.kernelIndex(work.Sweep{})
 	if b.p.Vocab > 0 {
 		b.kernelIndex(work.Sample{Vocab: b.p.Vocab, Tops: true})
 		b.kernelIndex(work.Sample{Vocab: b.p.Vocab})
+	}
+	for _, w := range b.p.Weights {
+		for _, s := range w.Segments {
+			if w.Layout != program.LayoutFrag || s.Source >= 0 {
+				continue
+			}
+			if p, ok := work.NoiseOf(layout.Enc(w.Elem), layout.Enc(s.Elem), w.Cols); ok {
+				b.kernelIndex(p)
+			}
+		}
 	}
 }
 

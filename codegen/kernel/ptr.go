@@ -73,6 +73,7 @@ func As[U, T Elem](p Ptr[T]) Ptr[U] { return Ptr[U]{p.k, p.v, p.space} }
 func LoadI64(p Ptr[I64]) I64 { return I64{p.k, load(p.k.b, types.I64, p.v, p.space, 8)} }
 func LoadI32(p Ptr[I32]) I32 { return I32{p.k, load(p.k.b, types.I32, p.v, p.space, 4)} }
 func LoadF32(p Ptr[F32]) F32 { return F32{p.k, load(p.k.b, types.Float, p.v, p.space, 4)} }
+func LoadF64(p Ptr[F64]) F64 { return F64{p.k, load(p.k.b, types.Double, p.v, p.space, 8)} }
 func LoadU8(p Ptr[U8]) I32 {
 	return I32{p.k, p.k.b.NewZExt(load(p.k.b, types.I8, p.v, p.space, 1), types.I32)}
 }

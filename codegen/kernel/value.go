@@ -80,6 +80,7 @@ func (a I64) Over(x int64) I64   { return I64{a.k, a.k.b.NewUDiv(a.v, a.k.Int(x)
 func (a I64) Modulo(x int64) I64 { return I64{a.k, a.k.b.NewURem(a.v, a.k.Int(x).v)} } // a >= 0
 func (a I64) Shr(n int64) I64    { return I64{a.k, a.k.b.NewLShr(a.v, a.k.Int(n).v)} }
 func (a I64) Xor(x int64) I64    { return I64{a.k, a.k.b.NewXor(a.v, a.k.Int(x).v)} }
+func (a I64) XorBits(b I64) I64  { return I64{a.k, a.k.b.NewXor(a.v, b.v)} }
 func (a I64) Min(b I64) I64      { return Select(a.Lt(b), a, b) }
 func (a I64) Max(b I64) I64      { return Select(a.Lt(b), b, a) }
 

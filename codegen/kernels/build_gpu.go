@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"quire/codegen/kernel"
+	"quire/codegen/kernels/noise"
 	"quire/ir/work"
 )
 
@@ -49,6 +50,8 @@ func bodyGPU(p work.Params) (kernel.Body, bool) {
 		return attentionPrefillGPU(p), true
 	case work.Sample:
 		return main(func(k *kernel.Kernel) { sampleGPU(k, p) })
+	case work.Noise:
+		return main(func(k *kernel.Kernel) { noise.Main(k, p) })
 	case work.Sweep:
 		return main(func(k *kernel.Kernel) { sweepGPU(k, p) })
 	case work.HeadGroupsGPU:

@@ -4,7 +4,7 @@ package work
 var families = []Params{
 	Linear{}, Norm{}, RopeTable{}, Rope{}, Embed{}, Gather{}, Slice{}, TakeHeads{}, MergeHeads{},
 	Map{}, Round{}, KVStore{}, Attention{}, HeadGroups{}, PageSelect{}, Reduce{},
-	DecodeGPU{}, HeadGroupsGPU{}, PrefillGPU{}, Summarise{}, PageSelectGPU{}, GEMV{}, GEMM{}, Sweep{}, Sample{},
+	DecodeGPU{}, HeadGroupsGPU{}, PrefillGPU{}, Summarise{}, PageSelectGPU{}, GEMV{}, GEMM{}, Sweep{}, Sample{}, Noise{},
 }
 
 // Families returns the zero parameters of every kernel family, in table order.

@@ -57,6 +57,7 @@ func TestOperandOrder(t *testing.T) {
 			"q cache slot_new pick row_slot slot_start slot_len pages o N S P"},
 		{Reduce{Vocab: 49152, Op: ArgMax}, "x y M"},
 		{Sweep{}, "x y N"},
+		{Noise{Enc: layout.Q4G128, From: layout.F16, Cols: 256}, "how y N"},
 		{Sample{Vocab: 100, Tops: true}, "x state M"},
 		{Sample{Vocab: 100}, "x how draws turn state y M"},
 		{Round{Dim: 576, To: I8}, "x y N"},
@@ -80,6 +81,9 @@ func TestValidateSaysWhere(t *testing.T) {
 		{Linear{Enc: "q9", Rows: []int{16}, Cols: 32, Tokens: One, Dot: F32, Epilogue: Store}, `encoding "q9": expected one of`},
 		{Linear{Enc: layout.F32, Rows: []int{16, 8}, Cols: 32, Tokens: One, Dot: F32, Epilogue: GLU, Act: SiLU}, "rows [16 8], expected two equal segments"},
 		{Map{Dim: 4, Expr: []MapStep{{Op: MapAdd}}}, "step 0: add takes 2 values, the stack holds 0"},
+		{Noise{Enc: layout.IQ4_NL, Cols: 32}, "enc is iq4_nl, expected one whose scales do not depend"},
+		{Noise{Enc: layout.Q4_0, From: layout.Q8_0, Cols: 32}, "from is q8_0, expected f32, f16 or bf16"},
+		{Noise{Enc: layout.Q4G128, Cols: 64}, "64 columns, expected a multiple of 128"},
 		{Norm{Dim: 0}, "dim is 0, expected more than 0"},
 	} {
 		err := c.p.Validate()

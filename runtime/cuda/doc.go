@@ -14,6 +14,9 @@
 // PTX is compiled by the driver where no cubin fits the device; what it makes is kept by content
 // (jit.go).
 //
+// Random weights are made on the device, where the Program has kernels of family noise (random.go):
+// the bytes that package weights makes on a host.
+//
 // After an error of the driver that loses the context every call returns that error, and
 // Close still gives everything back.
 //
@@ -24,7 +27,7 @@
 // Run goes on by itself (ahead.go): a small kernel at a graph's end feeds each token to the
 // step that follows, so that a few steps lie in the stream ahead of the host.
 //
-// Read model.go, bind.go, step.go, choose.go, ahead.go, then weights.go, profile.go and rate.go; driver is the binding.
+// Read model.go, bind.go, step.go, choose.go, ahead.go, then weights.go, random.go, profile.go and rate.go; driver is the binding.
 //
 // Border law: as package cpu: quire/runtime/..., quire/ir/types/..., quire/ir/work.
 package cuda

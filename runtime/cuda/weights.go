@@ -13,8 +13,8 @@ import (
 // before is on its way to the device.
 const stagingBytes = 256 << 20
 
-// fill lays the weights out on the host, in turns of two pinned buffers, and brings them
-// to the device.
+// fill makes random weights on the device, where the Program has kernels for them, and lays the
+// others out on the host, in turns of two pinned buffers, and brings them there.
 func (m *Model) fill(ctx context.Context) (err error) {
 	ws := m.p.Weights
 	if len(ws) == 0 {
@@ -33,11 +33,7 @@ func (m *Model) fill(ctx context.Context) (err error) {
 	for i := range ws {
 		m.at[i] += m.weights.at
 	}
-	src, err := m.source(ctx)
-	if err != nil {
-		return err
-	}
-	defer src.close()
+	var onDevice onDevice
 	var staging [2][]byte
 	defer func() {
 		if err != nil { // what is on its way comes from this memory
@@ -46,11 +42,24 @@ func (m *Model) fill(ctx context.Context) (err error) {
 		for i := range staging {
 			err = errors.Join(err, m.dev.FreeHost(staging[i]))
 		}
+		err = errors.Join(err, m.dev.Free(onDevice.how.at))
 	}()
-	var done int64
-	for first, turn := 0, 0; first < len(ws); turn++ {
+	if onDevice, err = m.random(); err != nil {
+		return fmt.Errorf("cuda: weights: %w", err)
+	}
+	src, err := m.source(ctx)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	done := onDevice.bytes
+	for first, turn := 0, 0; first < len(ws); {
+		if onDevice.is[first] {
+			first++
+			continue
+		}
 		next, n := first+1, up(ws[first].Bytes, alignBytes)
-		for next < len(ws) && n+ws[next].Bytes <= stagingBytes {
+		for next < len(ws) && !onDevice.is[next] && n+ws[next].Bytes <= stagingBytes {
 			n += up(ws[next].Bytes, alignBytes)
 			next++
 		}
@@ -78,9 +87,15 @@ func (m *Model) fill(ctx context.Context) (err error) {
 		if err := m.dev.Upload(m.stream, base, (*buf)[:n]); err != nil {
 			return err
 		}
-		first = next
+		first, turn = next, turn+1
 	}
-	return m.wait()
+	if err := m.wait(); err != nil {
+		return err
+	}
+	if m.opts.Progress != nil && onDevice.bytes > 0 {
+		m.opts.Progress(total, total)
+	}
+	return nil
 }
 
 // source is where packed weights come from.

@@ -48,7 +48,7 @@ var laws = []law{
 	{says: "codegen imports no frontend, and of the runtime the program file only",
 		of: []string{"quire/codegen/..."}, never: []string{"quire/frontends/...", "quire/runtime", "quire/runtime/cpu", "quire/runtime/kv", "quire/runtime/token/...", "quire/runtime/sample"}},
 	{says: "kernels are written in codegen/kernel, over descriptions and target facts",
-		of: []string{"quire/codegen/kernels"}, may: []string{"std", "quire/codegen/kernel", "quire/ir/target", "quire/ir/types/...", "quire/ir/work"}},
+		of: []string{"quire/codegen/kernels/..."}, may: []string{"std", "quire/codegen/kernel", "quire/codegen/kernels/...", "quire/ir/target", "quire/ir/types/...", "quire/ir/work"}},
 	{says: "the kernel language knows no model op",
 		of: []string{"quire/codegen/kernel", "quire/codegen/simt"}, never: []string{"quire/ir", "quire/passes/...", "quire/frontends/..."}},
 	{says: "frontends import no pass and no code generator",

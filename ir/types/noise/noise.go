@@ -11,34 +11,42 @@ package noise
 
 import "hash/fnv"
 
+// What a stream is made of, for code that makes the same one elsewhere (ir/work.Noise): a
+// state's step, the two factors of Mix and the middle of the sums.
 const (
-	golden = 0x9e3779b97f4a7c15
-	centre = 4 * 0xffff / 2
-	spread = 37837.22746802315 // sqrt(4 * (2^32 - 1) / 12)
+	Golden = 0x9e3779b97f4a7c15
+	Mix1   = 0xbf58476d1ce4e5b9
+	Mix2   = 0x94d049bb133111eb
+	Centre = 4 * 0xffff / 2
 )
+
+const spread = 37837.22746802315 // sqrt(4 * (2^32 - 1) / 12)
 
 // Seed mixes the seed of a model with the name of a weight.
 func Seed(seed int64, name string) int64 {
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	return int64(mix(uint64(seed)*golden ^ h.Sum64()))
+	return int64(mix(uint64(seed)*Golden ^ h.Sum64()))
 }
+
+// Scale is what s - Centre is multiplied by for a standard deviation.
+func Scale(std float64) float64 { return std / spread }
 
 // Fill writes elements first, first+1, ... of the stream.
 func Fill(dst []float32, seed, first int64, mean, std float64) {
-	state := uint64(seed) + uint64(first)*golden
-	scale := std / spread
+	state := uint64(seed) + uint64(first)*Golden
+	scale := Scale(std)
 	for i := range dst {
-		state += golden
+		state += Golden
 		z := mix(state)
 		s := int64(z&0xffff) + int64(z>>16&0xffff) + int64(z>>32&0xffff) + int64(z>>48)
-		dst[i] = float32(mean + float64(scale*float64(s-centre)))
+		dst[i] = float32(mean + float64(scale*float64(s-Centre)))
 	}
 }
 
 // mix is splitmix64's output function.
 func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z = (z ^ z>>30) * Mix1
+	z = (z ^ z>>27) * Mix2
 	return z ^ z>>31
 }
