@@ -12,12 +12,15 @@ import (
 
 	"quire/runtime"
 	"quire/runtime/device"
+	"quire/runtime/program"
+	"quire/runtime/sample"
 	"quire/tools/bandwidth"
 )
 
 type benchCmd struct {
 	Model string `short:"m" required:"" placeholder:"MODEL" help:"The model; its program is compiled first if need be."`
 	modelFlags
+	samplingFlags
 	Prefill int `default:"512" placeholder:"N" help:"Tokens of a prompt; 0 leaves prefill out."`
 	Decode  int `default:"128" placeholder:"N" help:"Tokens to decode, one a step; 0 leaves decode out."`
 	Depth   int `default:"0" placeholder:"N" help:"Tokens that the cache holds before."`
@@ -28,8 +31,9 @@ type benchCmd struct {
 
 func (benchCmd) Help() string {
 	return "The ceiling is what as many threads, or the GPU, can read from memory, measured in the same run. The table of kernels is of one decode " +
-		"step (of one prefill step when --decode is 0): calls, microseconds, bytes that it must move, GB/s, percent of the ceiling.\n\n" +
-		"Examples:\n\n    quire bench -m smollm2 --threads 2\n    quire bench -m smollm2 --depth 4096 --prefill 0 --json"
+		"step (of one prefill step when --decode is 0): calls, microseconds, bytes that it must move, GB/s, percent of the ceiling. " +
+		"Tokens are the greatest logits unless the flags of sampling say otherwise; a model's own defaults are not looked at.\n\n" +
+		"Examples:\n\n    quire bench -m smollm2 --threads 2\n    quire bench -m smollm2 --depth 4096 --prefill 0 --json\n    quire bench -m llama-3-8b.yaml --prefill 0 --temp 1 --top-p 0.95"
 }
 
 type kernelResult struct {
@@ -46,6 +50,7 @@ type benchResult struct {
 	Device       string         `json:"device"`
 	Target       string         `json:"target"`
 	Threads      int            `json:"threads"`
+	Load         float64        `json:"load_s"`
 	PrefillRate  float64        `json:"prefill_tok_s"`
 	PrefillRates []float64      `json:"prefill_tok_s_all"`
 	DecodeRate   float64        `json:"decode_tok_s"`
@@ -71,6 +76,9 @@ func (c *benchCmd) Run(ctx context.Context, e *environment) error {
 		return wrong("bench: neither --prefill nor --decode, expected one of them above 0")
 	}
 	r := &benchResult{Threads: e.threads(), PrefillRates: []float64{}, DecodeRates: []float64{}, Kernels: []kernelResult{}}
+	if err := c.chooses().Validate(); err != nil {
+		return wrong("bench: %w", err)
+	}
 	if err := c.measure(ctx, e, r); err != nil {
 		return err
 	}
@@ -84,6 +92,9 @@ func (c *benchCmd) Run(ctx context.Context, e *environment) error {
 	return c.print(e, r)
 }
 
+// chooses is how tokens are chosen.
+func (c *benchCmd) chooses() sample.Options { return c.sampling(c.Seed, program.Generation{}) }
+
 func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) error {
 	s, err := c.start(ctx, e, false)
 	if err != nil {
@@ -91,6 +102,7 @@ func (c *benchCmd) measure(ctx context.Context, e *environment, r *benchResult) 
 	}
 	defer s.close()
 	r.Target, r.Device = s.prog.Info().Target, string(s.prog.Machine().Device)
+	r.Load = s.loadSeconds
 	for i := range c.Reps {
 		p, d, err := s.once(ctx)
 		if err != nil {
@@ -292,7 +304,7 @@ func (s *benchRun) once(ctx context.Context) (prefill, decode float64, err error
 	}
 	if s.c.Decode > 0 {
 		seconds, err := s.timed(ctx, func(i int, sess *runtime.Session) error {
-			o := runtime.GenerateOptions{Prompt: []int32{int32(i)}, MaxTokens: s.c.Decode, IgnoreEnd: true}
+			o := runtime.GenerateOptions{Prompt: []int32{int32(i)}, Sample: s.c.chooses(), MaxTokens: s.c.Decode, IgnoreEnd: true}
 			for _, err := range sess.Generate(ctx, o) {
 				if err != nil {
 					return err
@@ -335,7 +347,7 @@ func (s *benchRun) timed(ctx context.Context, f func(i int, sess *runtime.Sessio
 
 func (c *benchCmd) print(e *environment, r *benchResult) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d threads, %s\n", r.Device, r.Threads, r.Target)
+	fmt.Fprintf(&b, "%s, %d threads, %s; loaded in %.2f s\n", r.Device, r.Threads, r.Target, r.Load)
 	if c.Prefill > 0 {
 		fmt.Fprintf(&b, "prefill %d at depth %d, batch %d: %.0f tok/s\n", c.Prefill, c.Depth, c.Batch, r.PrefillRate)
 	}

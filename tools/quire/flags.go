@@ -11,6 +11,8 @@ import (
 	"quire/ir"
 	"quire/ir/target"
 	"quire/runtime"
+	"quire/runtime/program"
+	"quire/runtime/sample"
 	"quire/tools/model"
 )
 
@@ -86,6 +88,35 @@ func (m *modelFlags) aim(o *model.Options, t target.Target) error {
 	}
 	o.Dot = ir.DotF16
 	return nil
+}
+
+// samplingFlags say how tokens are chosen.
+type samplingFlags struct {
+	Temp *float64 `placeholder:"T" help:"Temperature; 0 takes the greatest logit."`
+	TopK *int     `placeholder:"K" help:"Draw from the K likeliest tokens."`
+	TopP *float64 `placeholder:"P" help:"Draw from the likeliest tokens that together reach probability P."`
+	MinP *float64 `placeholder:"P" help:"Draw from tokens of at least P times the likeliest one's probability."`
+}
+
+// sampling is the flags, else the defaults given, else greedy.
+func (s *samplingFlags) sampling(seed int64, g program.Generation) sample.Options {
+	o := sample.Options{Seed: uint64(seed)}
+	set(&o.Temperature, s.Temp, g.Temperature)
+	set(&o.TopK, s.TopK, g.TopK)
+	set(&o.TopP, s.TopP, g.TopP)
+	set(&o.MinP, s.MinP, g.MinP)
+	set(&o.Repetition, g.RepetitionPenalty)
+	return o
+}
+
+// set takes the first value that is there.
+func set[T any](to *T, from ...*T) {
+	for _, v := range from {
+		if v != nil {
+			*to = *v
+			return
+		}
+	}
 }
 
 // parseTarget reads --target; "" and native are the host.

@@ -7,23 +7,18 @@ import (
 	"time"
 
 	"quire/runtime"
-	"quire/runtime/program"
-	"quire/runtime/sample"
 )
 
 type runCmd struct {
 	Model string `short:"m" required:"" placeholder:"MODEL" help:"The model."`
 	modelFlags
 	promptFlags
+	samplingFlags
 	Tokens    string   `placeholder:"1,2,3" xor:"prompt" help:"Token ids, fed as they are."`
 	MaxTokens int      `short:"n" placeholder:"N" help:"Tokens to generate; 0: until an end token, or the context is full."`
 	System    string   `placeholder:"TEXT" help:"System message of the chat template."`
 	Raw       bool     `help:"Continue the text as it is, without the chat template."`
 	Template  string   `placeholder:"NAME" help:"Use a built-in chat template instead of the model's: chatml, llama3, ..."`
-	Temp      *float64 `placeholder:"T" help:"Temperature; 0 takes the greatest logit. Default: the model's, else 0."`
-	TopK      *int     `placeholder:"K" help:"Draw from the K likeliest tokens."`
-	TopP      *float64 `placeholder:"P" help:"Draw from the likeliest tokens that together reach probability P."`
-	MinP      *float64 `placeholder:"P" help:"Draw from tokens of at least P times the likeliest one's probability."`
 	Stop      []string `sep:"none" placeholder:"TEXT" help:"Text that ends the reply; may be given more than once."`
 	IgnoreEOS bool     `name:"ignore-eos" help:"Do not stop at end tokens."`
 }
@@ -31,6 +26,7 @@ type runCmd struct {
 func (runCmd) Help() string {
 	return "Examples:\n\n    quire run -m smollm2 -p \"Why is the sky blue?\"\n    quire run -m model.gguf -f prompt.txt --raw -n 100 --temp 0.8 --seed 7\n" +
 		"    quire run -m ./checkpoint --tokens 1,2,3 -n 8 --json\n    echo Hello | quire run -m smollm2\n\n" +
+		"Where no flag says how tokens are chosen the model's own defaults do; without those, the greatest logit.\n\n" +
 		"Without a prompt, on a terminal, it is a chat."
 }
 
@@ -139,33 +135,12 @@ func (c *runCmd) prompt(ctx context.Context, e *environment, l *loaded, text str
 	return ids, err
 }
 
-// options are the flags, else the model's own defaults, else greedy.
-func (c *runCmd) options(g program.Generation) sample.Options {
-	o := sample.Options{Seed: uint64(c.Seed)}
-	set(&o.Temperature, c.Temp, g.Temperature)
-	set(&o.TopK, c.TopK, g.TopK)
-	set(&o.TopP, c.TopP, g.TopP)
-	set(&o.MinP, c.MinP, g.MinP)
-	set(&o.Repetition, g.RepetitionPenalty)
-	return o
-}
-
-// set takes the first value that is there.
-func set[T any](to *T, from ...*T) {
-	for _, v := range from {
-		if v != nil {
-			*to = *v
-			return
-		}
-	}
-}
-
 // generate feeds a prompt and shows the reply as it comes.
 func (c *runCmd) generate(ctx context.Context, l *loaded, sess *runtime.Session, prompt []int32, show func(string) error) (*runResult, error) {
 	info := l.prog.Info()
 	r := &runResult{Device: string(l.prog.Machine().Device), Target: info.Target, PromptTokens: prompt, Tokens: []int32{}}
 	r.Timings = timings{Load: l.loadSeconds, Compile: l.compileSeconds, CompileCached: l.built.Cached}
-	o := runtime.GenerateOptions{Prompt: prompt, Sample: c.options(info.Generation), MaxTokens: c.MaxTokens, Stop: c.Stop, IgnoreEnd: c.IgnoreEOS}
+	o := runtime.GenerateOptions{Prompt: prompt, Sample: c.sampling(c.Seed, info.Generation), MaxTokens: c.MaxTokens, Stop: c.Stop, IgnoreEnd: c.IgnoreEOS}
 	var text strings.Builder
 	start := time.Now()
 	first := start
