@@ -25,12 +25,13 @@ type gemv struct {
 	policy     kernel.Policy
 	masks      [2]kernel.I32
 	gains      [][]kernel.F32 // of this thread's pieces of the one row
+	joinGains  [][]kernel.F32
 }
 
 func gemvBody(p work.GEMV) kernel.Body {
 	var m gemv
 	return kernel.Body{
-		Start: func(k *kernel.Kernel) { m = newGEMV(k, p); m.start(); m.gains = m.loadGains() },
+		Start: func(k *kernel.Kernel) { m = newGEMV(k, p); m.start(); m.loadGains() },
 		Prep:  func(*kernel.Kernel) { m.stage() },
 		Main:  func(*kernel.Kernel) { m.item() },
 	}

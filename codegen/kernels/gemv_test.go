@@ -18,18 +18,20 @@ import (
 // fewRows is a launch of a GEMV or GEMM with random operands, and its result by plain
 // loops over the decoded weights.
 type fewRows struct {
-	p     work.Params
-	l     work.Linear
-	n     int
-	bytes map[string][]byte // operands as laid out, by name
-	x, g  []float32
-	w     [][]float64 // rows, decoded
-	b     []float32
-	res   []float32
-	cs    []float32
-	qn    []float32 // gains of heads
-	kn    []float32
-	r     *rand.Rand
+	p      work.Params
+	l      work.Linear
+	n      int
+	bytes  map[string][]byte // operands as laid out, by name
+	x, g   []float32
+	w      [][]float64 // rows, decoded
+	b      []float32
+	res    []float32
+	cs     []float32
+	qn     []float32 // gains of heads
+	kn     []float32
+	jg     []float32 // of a branch that joins
+	before []float32
+	r      *rand.Rand
 }
 
 func bytesOf[T any](v []T) []byte {
@@ -55,6 +57,8 @@ func newFewRows(t *testing.T, p work.Params, l work.Linear, n int) *fewRows {
 	c.g = c.normal(l.Cols, 1)
 	c.b, c.res = c.normal(l.R(), 1), c.normal(n*l.R(), 1)
 	c.bytes["x"], c.bytes["g"], c.bytes["b"], c.bytes["res"] = bytesOf(c.x), bytesOf(c.g), bytesOf(c.b), bytesOf(c.res)
+	c.jg, c.before = c.normal(l.Cols, 1), c.normal(n*l.Cols, 1)
+	c.bytes["jg"], c.bytes["before"], c.bytes["after"] = bytesOf(c.jg), bytesOf(c.before), make([]byte, 4*n*l.Cols)
 	var packed []byte
 	for _, rows := range l.Rows {
 		w := c.normal(rows*l.Cols, 0.05)
@@ -101,19 +105,34 @@ func newFewRows(t *testing.T, p work.Params, l work.Linear, n int) *fewRows {
 	return c
 }
 
+// row is row n of x, joined to what came before if it is a branch.
+func (c *fewRows) row(n int) []float64 {
+	out := make([]float64, c.l.Cols)
+	for k, v := range c.x[n*c.l.Cols:][:c.l.Cols] {
+		out[k] = float64(v)
+	}
+	if p, ok := c.p.(work.GEMV); ok && p.Join != nil {
+		normalise(out, c.jg, p.Join)
+		for k := range out {
+			out[k] += float64(c.before[n*c.l.Cols+k])
+		}
+	}
+	return out
+}
+
 // normed is row n of x as products see it.
 func (c *fewRows) normed(n int) []float64 {
-	x := c.x[n*c.l.Cols:][:c.l.Cols]
+	x := c.row(n)
 	inv, out := 1.0, make([]float64, c.l.Cols)
 	if c.l.Norm != nil {
 		sum := 0.0
 		for _, v := range x {
-			sum += float64(v) * float64(v)
+			sum += v * v
 		}
 		inv = 1 / math.Sqrt(sum/float64(c.l.Cols)+float64(c.l.Norm.Eps))
 	}
 	for k, v := range x {
-		out[k] = float64(v) * inv
+		out[k] = v * inv
 		if c.l.Norm != nil {
 			out[k] *= float64(c.g[k]) + float64(c.l.Norm.Offset)
 		}
@@ -274,6 +293,11 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, few int, bound float64)
 	}
 	for n := range c.n {
 		y, k, v := c.want(n)
+		if p, ok := c.p.(work.GEMV); ok && p.Join != nil {
+			near(t, fmt.Sprintf("%s %s row %d, joined", tgt, c.p.Key(), n), func(i int) float64 {
+				return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes["after"][4*(n*c.l.Cols+i):])))
+			}, c.row(n), 1e-6)
+		}
 		what := fmt.Sprintf("%s %s row %d", tgt, c.p.Key(), n)
 		near(t, what, func(i int) float64 {
 			return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes[name][4*(n*outputs+i):])))
@@ -368,6 +392,9 @@ func TestWideGEMV(t *testing.T) {
 			p.Columns = min(p.Columns, 32)
 			n = min(n, p.Columns)
 		}
+		if p.Crowded() { // a GEMM's
+			p.Columns, n = 16, 14
+		}
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 			continue
@@ -400,6 +427,31 @@ func TestGEMV(t *testing.T) {
 			tgt := gpus(t)[(i+j)%2]
 			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
 		}
+	}
+}
+
+// A branch joins what came before and is kept: rows that threads keep in registers and rows
+// that they do not, on one block and on several.
+func TestGEMVJoin(t *testing.T) {
+	rms, offset := &work.RMSNorm{Eps: 1e-5}, &work.RMSNorm{Eps: 1e-6, Offset: 1}
+	for i, l := range []work.Linear{
+		{Enc: layout.Q4G64, Rows: []int{150, 150}, Cols: 640, Norm: offset, Act: work.GELUTanh, Epilogue: work.GLU},
+		{Enc: layout.Q4_0, Rows: []int{64}, Cols: 1152, Norm: rms, Epilogue: work.Store},
+		{Enc: layout.F16, Rows: []int{40}, Cols: 64 * 137, Norm: offset, Epilogue: work.Store},
+		{Enc: layout.Q4_0, Rows: []int{64}, Cols: 32 * 1300, Norm: offset, Epilogue: work.Store},
+	} {
+		l.Tokens, l.Dot = work.One, work.F16
+		for j, n := range []int{1, 5, 3} {
+			p := work.GEMV{Linear: l, Columns: []int{1, 8, 4}[j], Join: []*work.RMSNorm{rms, offset}[(i+j)%2]}
+			if p.Validate() != nil && p.Columns > 1 {
+				continue // more rows than shared memory holds
+			}
+			newFewRows(t, p, l, n).check(t, gpus(t)[(i+j)%2], 1+(i+j)%4, 1.2e-3)
+		}
+	}
+	p := work.GEMV{Linear: work.Linear{Enc: layout.F16, Rows: []int{16}, Cols: 64, Tokens: work.One, Dot: work.F16, Epilogue: work.Store}, Columns: 1, Join: rms}
+	if err := p.Validate(); err == nil {
+		t.Errorf("%s: expected an error: nothing norms what joined", p.Key())
 	}
 }
 

@@ -76,7 +76,9 @@ func (s stager) turns() int64 { return (s.pieces + s.threads - 1) / s.threads }
 func (s stager) few() bool    { return s.turns() <= 4 }
 
 // keeps says that a thread keeps its pieces of the one row in registers.
-func (s stager) keeps() bool { return s.few() && s.m.p.Columns == 1 }
+func (s stager) keeps() bool {
+	return s.few() && s.m.p.Columns == 1 && (s.m.p.Join == nil || s.turns() <= 2)
+}
 
 // each runs f for each piece of this thread; inside is nil where all threads have one.
 func (s stager) each(f func(turn int, i kernel.I64, inside *kernel.Bool)) {
@@ -113,20 +115,27 @@ func (s stager) all(p kernel.Ptr[kernel.F32]) [][]kernel.F32 {
 	return out
 }
 
-// row is row n of x, the last one of those beyond.
-func (s stager) row(n kernel.I64) kernel.Ptr[kernel.F32] {
+// row is row n of x.
+func (s stager) row(n kernel.I64) kernel.Ptr[kernel.F32] { return s.rowOf("x", n) }
+
+// rowOf is row n of an operand, the last one of those beyond.
+func (s stager) rowOf(operand string, n kernel.I64) kernel.Ptr[kernel.F32] {
 	if s.m.p.Columns > 1 {
 		n = n.Min(s.m.k.Dim("N").Plus(-1))
 	}
-	return kernel.Arg[kernel.F32](s.m.k, "x").At(n.Times(int64(s.m.p.Cols)))
+	return kernel.Arg[kernel.F32](s.m.k, operand).At(n.Times(int64(s.m.p.Cols)))
 }
 
 // loadGains loads gains before the launches before have ended.
-func (m gemv) loadGains() [][]kernel.F32 {
-	if s := m.stager(); m.p.Norm != nil && s.keeps() {
-		return s.all(kernel.Arg[kernel.F32](m.k, "g"))
+func (m *gemv) loadGains() {
+	s := m.stager()
+	if m.p.Norm == nil || !s.keeps() {
+		return
 	}
-	return nil
+	m.gains = s.all(kernel.Arg[kernel.F32](m.k, "g"))
+	if m.p.Join != nil {
+		m.joinGains = s.all(kernel.Arg[kernel.F32](m.k, "jg"))
+	}
 }
 
 // stage puts x into shared memory: normed, rounded, and its sums over groups. Rows are
@@ -136,6 +145,10 @@ func (m gemv) stage() {
 		return
 	}
 	s := m.stager()
+	if m.p.Join != nil {
+		m.stageJoin(s)
+		return
+	}
 	if m.p.Norm != nil {
 		m.stageNorm(s)
 		return
@@ -174,18 +187,18 @@ func (m gemv) stageNorm(s stager) {
 		if s.few() {
 			kept = s.all(s.row(n))
 		}
-		sum := s.squares(n, kept)
-		sum = g.Sum(sum, 32)
+		sum := g.Sum(s.squares(func(turn int, i kernel.I64, in *kernel.Bool) []kernel.F32 {
+			if kept != nil {
+				return kept[turn]
+			}
+			return s.load(s.row(n), i, in)
+		}), 32)
 		kernel.When(k, m.lane.Eq(k.Int(0)), func() { kernel.StoreF32(parts.At(n.Times(warps).Add(m.warp)), sum) })
 	})
 	g.Sync()
 	gains := kernel.Arg[kernel.F32](k, "g")
 	m.rows(func(n kernel.I64) {
-		sum := k.Float(0)
-		for w := range warps {
-			sum = sum.Add(kernel.LoadF32(parts.At(n.Times(warps)).Plus(w)))
-		}
-		inv := k.Float(1).Div(sum.Div(k.Float(float32(m.p.Cols))).Add(k.Float(m.p.Norm.Eps)).Sqrt())
+		inv := m.inverse(parts, n, m.p.Norm.Eps)
 		s.each(func(turn int, i kernel.I64, in *kernel.Bool) {
 			var v, gain []kernel.F32
 			if s.keeps() {
@@ -193,22 +206,37 @@ func (m gemv) stageNorm(s stager) {
 			} else {
 				v, gain = s.load(s.row(n), i, in), s.load(gains, i, in)
 			}
-			out := make([]kernel.F32, piece)
-			for j := range out {
-				w := gain[j]
-				if o := m.p.Norm.Offset; o != 0 {
-					w = w.Add(k.Float(o))
-				}
-				out[j] = v[j].Mul(inv).Mul(w)
-			}
-			m.put(n, i, in, out)
+			m.put(n, i, in, scaled(k, v, inv, gain, m.p.Norm.Offset))
 		})
 	})
 	g.Sync()
 }
 
-// squares is the sum of this thread's squares of row n.
-func (s stager) squares(n kernel.I64, kept [][]kernel.F32) kernel.F32 {
+// inverse is what row n is scaled by, of whose squares the warps have left sums.
+func (m gemv) inverse(parts kernel.Ptr[kernel.F32], n kernel.I64, eps float32) kernel.F32 {
+	k, warps := m.k, int64(m.plan.Warps)
+	sum := k.Float(0)
+	for w := range warps {
+		sum = sum.Add(kernel.LoadF32(parts.At(n.Times(warps)).Plus(w)))
+	}
+	return k.Float(1).Div(sum.Div(k.Float(float32(m.p.Cols))).Add(k.Float(eps)).Sqrt())
+}
+
+// scaled is v * inv * (gain + offset).
+func scaled(k *kernel.Kernel, v []kernel.F32, inv kernel.F32, gain []kernel.F32, offset float32) []kernel.F32 {
+	out := make([]kernel.F32, len(v))
+	for j := range out {
+		w := gain[j]
+		if offset != 0 {
+			w = w.Add(k.Float(offset))
+		}
+		out[j] = v[j].Mul(inv).Mul(w)
+	}
+	return out
+}
+
+// squares is the sum of the squares of this thread's pieces, as get gives them.
+func (s stager) squares(get func(turn int, i kernel.I64, inside *kernel.Bool) []kernel.F32) kernel.F32 {
 	k := s.m.k
 	add := func(sum kernel.F32, v []kernel.F32) kernel.F32 {
 		for _, e := range v {
@@ -218,13 +246,11 @@ func (s stager) squares(n kernel.I64, kept [][]kernel.F32) kernel.F32 {
 	}
 	if !s.few() {
 		return kernel.For(k, s.m.g.Thread(), k.Int(s.pieces), s.threads, k.Floats(1), func(i kernel.I64, c []kernel.F32) []kernel.F32 {
-			return []kernel.F32{add(c[0], s.load(s.row(n), i, nil))}
+			return []kernel.F32{add(c[0], get(-1, i, nil))}
 		})[0]
 	}
 	sum := k.Float(0)
-	for _, v := range kept {
-		sum = add(sum, v)
-	}
+	s.each(func(turn int, i kernel.I64, in *kernel.Bool) { sum = add(sum, get(turn, i, in)) })
 	return sum
 }
 
@@ -246,14 +272,7 @@ func (m gemv) put(n, i kernel.I64, inside *kernel.Bool, v []kernel.F32) {
 		}
 		kernel.StoreWords(at, w)
 	}
-	when := func(c *kernel.Bool, f func()) {
-		if c == nil {
-			f()
-			return
-		}
-		kernel.When(k, *c, f)
-	}
-	when(inside, store)
+	when(k, inside, store)
 	if m.f.Block == 1 {
 		return
 	}

@@ -7,7 +7,8 @@ import (
 	"quire/ir/work"
 )
 
-// families are products as Llama has none: of Qwen3-8B, whose heads are normed, and Gemma 3.
+// families are products as Llama has none: of Qwen3-8B, whose heads are normed, of Gemma 3, and
+// of Gemma 2 9B, whose branches are normed.
 func families() []gpuKernel {
 	rms, offset := &work.RMSNorm{Eps: 1e-6}, &work.RMSNorm{Eps: 1e-6, Offset: 1}
 	qwen := work.Linear{Enc: layout.Q4G128, Rows: []int{4096, 1024, 1024}, Cols: 4096, Dot: work.F16, Tokens: work.One, Norm: rms, Epilogue: work.QKV,
@@ -17,6 +18,16 @@ func families() []gpuKernel {
 	out := []gpuKernel{{"gemv1_gemma3_qkv", work.GEMV{Linear: gemma, Columns: 1}, []string{"atom.global.gpu.inc.u32"}}}
 	for _, columns := range []int{1, 8} {
 		out = append(out, gpuKernel{fmt.Sprintf("gemv%d_qwen3_qkv", columns), work.GEMV{Linear: qwen, Columns: columns}, []string{"atom.global.gpu.inc.u32"}})
+	}
+	glu := work.Linear{Enc: layout.Q4G128, Rows: []int{14336, 14336}, Cols: 3584, Dot: work.F16, Tokens: work.One, Norm: offset, Epilogue: work.GLU, Act: work.GELUTanh}
+	qkv := glu
+	qkv.Rows, qkv.Epilogue, qkv.Act = []int{4096, 2048, 2048}, work.QKV, work.NoAct
+	qkv.QKV = &work.Heads{Heads: 16, KVHeads: 8, Dim: 256, RotaryDim: 256, Style: work.Half, CacheEnc: layout.F16, Page: 64}
+	for _, columns := range []int{1, 8} {
+		for i, l := range []work.Linear{glu, qkv} {
+			p := work.GEMV{Linear: l, Columns: columns, Join: offset}
+			out = append(out, gpuKernel{fmt.Sprintf("gemv%d_gemma2_%s", columns, []string{"glu", "qkv"}[i]), p, []string{"shfl.sync.bfly.b32"}})
+		}
 	}
 	qwen.Tokens, qwen.Norm = work.Many, nil
 	for _, columns := range []int{16, 32} {

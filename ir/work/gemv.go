@@ -16,13 +16,18 @@ import "quire/ir/types/layout"
 type GEMV struct {
 	Linear
 	Columns int // most rows of x: 1, 2, 4 or 8; with Tokens Many 8, 16, 32 or 64
+	// Join, before the Norm: x is a branch whose norm joins what came before, after = before
+	// + norm(x). That is then normed and multiplied, and kept.
+	Join *RMSNorm
 }
 
 // Family implements Params.
 func (p GEMV) Family() string { return "gemv" }
 
 // Key implements Params.
-func (p GEMV) Key() string { return key("gemv", "of", p.Linear.Key(), "columns", p.Columns) }
+func (p GEMV) Key() string {
+	return key("gemv", "of", p.Linear.Key(), "columns", p.Columns, "join", p.Join.key())
+}
 
 // Validate implements Params.
 func (p GEMV) Validate() error {
@@ -37,10 +42,12 @@ func (p GEMV) Validate() error {
 		return err
 	}
 	c.counters(p)
+	c.that(p.Join == nil || p.Norm != nil, "join without a norm, expected one")
 	c.that(!p.Crowded(), "%d columns over %d warps, expected a power of two of them: registers", p.Columns, p.Plan().Warps)
-	if g := p.Grid(); g.Shared > maxShared {
-		c.that(false, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
-		return c.err()
+	g := p.Grid()
+	c.that(g.Shared <= maxShared, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
+	if err := c.err(); err != nil {
+		return err
 	}
 	l := p.Linear
 	l.Dot = F32

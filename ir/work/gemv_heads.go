@@ -9,12 +9,16 @@ func (p GEMV) WholeHeads() bool {
 }
 
 // Operands implements Params: with WholeHeads sums (Temp) come first, behind counters f32[N,
-// Heads + KVHeads, Dim].
+// Heads + KVHeads, Dim]; with Join then jg [K], before and after f32[N, K].
 func (p GEMV) Operands() []Operand {
+	var first []Operand
 	if p.WholeHeads() {
-		return join(one("sums", Float, Temp), p.Linear.Operands())
+		first = one("sums", Float, Temp)
 	}
-	return p.Linear.Operands()
+	if p.Join != nil {
+		first = join(first, read(Vector, "jg"), read(Float, "before"), one("after", Float, Write))
+	}
+	return join(first, p.Linear.Operands())
 }
 
 // HeadSums is the number of sums of a row that wait.

@@ -209,7 +209,8 @@ func Norms(t target.Target) passes.Pass {
 
 A norm takes the gather before it and the residual after it. Before a linear of few
 rows (one; on a GPU some), a norm (and a rounding) moves into the linear that alone
-reads it.
+reads it; on a GPU also a branch's norm and the sum that it joins (Gemma), which the
+linear keeps for others.
 
 Invariants: exact.
 
@@ -233,8 +234,13 @@ Invariants: exact.
 			}); err != nil {
 				return err
 			}
-			return pairs(c, t, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
+			if err := pairs(c, t, m, f, "fuse-norm-linear", func(w *view, p, l *ir.Value) bool {
 				return within(p, []ir.Op{ir.OpRMSNorm}) && fewRows(w, l) && w.soleReader(p, l)
+			}); err != nil {
+				return err
+			}
+			return pairs(c, t, m, f, "fuse-join-linear", func(w *view, p, l *ir.Value) bool {
+				return within(p, []ir.Op{ir.OpRMSNorm, ir.OpAdd}) && holds(p, ir.OpRMSNorm) && holds(p, ir.OpAdd) && fewRows(w, l) && holds(l, ir.OpRMSNorm)
 			})
 		}),
 	}

@@ -38,7 +38,7 @@ func matchLinear(b *body) (Found, error) {
 	if b.gpu() {
 		l.k.Kernel = tensorCores(l.p, atMost(b.f, mat.Type.Shape[0]))
 	}
-	return l.k, nil
+	return l.k, l.joins()
 }
 
 type linear struct {
@@ -46,6 +46,8 @@ type linear struct {
 	mat *ir.Value
 	p   work.Linear
 	k   Found
+	// join is the norm of a branch that joins x, if it does.
+	join *work.RMSNorm
 }
 
 func dotOf(mat *ir.Value) work.Dot {
@@ -86,7 +88,10 @@ func (l *linear) prologue() error {
 		n := rms(x)
 		l.p.Norm = &n
 		l.k.Values["g"] = x.Args[1]
-		x = x.Args[0]
+		x = l.b.under(x.Args[0])
+	}
+	if l.b.in[x] && x.Op == ir.OpAdd && l.p.Norm != nil {
+		return l.branch(x)
 	}
 	x, err := l.b.outer(x)
 	if err != nil {

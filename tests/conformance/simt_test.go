@@ -40,6 +40,8 @@ func gpuVariants() []variant {
 		{"qwen2 biases tied", spec("qwen2", small("kv: f16", "tied_embeddings: true", "quantisation: q8_0")...), 0, f16, nil, nil},
 		{"qwen3 head norms", spec("qwen3", small("kv: f16", "quantisation: f16")...), 0, f16, nil, nil},
 		{"mistral window", spec("mistral", small("kv: f16", "window: 9", "quantisation: f16")...), 0, f16, nil, nil},
+		{"gemma3 head norms local rope", spec("gemma3", small("kv: f16", "window: 8", "rope: {base: 1000000, local_base: 10000}", "window_layers: {full_every: 2}", "quantisation: q4_0")...), 0, f16, nil, nil},
+		{"phi3", spec("phi3", small("kv: f16", "quantisation: q4_0")...), 0, f16, nil, nil},
 		{"gemma2 softcaps", spec("gemma2", small("kv: f16", "window: 8", "quantisation: f16")...), 0, f16, nil, nil},
 	}
 }
@@ -69,6 +71,7 @@ func rewrittenGPU() []variant {
 		{"duo quest qwen2", of("qwen2", "kv: f16", "tied_embeddings: true", "quantisation: q8_0"), 0, f16, &duo.Options{Mask: duo.Mask{{false, true}, {true, false}}, Sink: 5, Recent: 90}, pages(128, 16, 0, 1, ir.PerGroup)},
 		{"duo quest qwen3", of("qwen3", "kv: f16", "quantisation: f16"), 0, f16, &duo.Options{Mask: duo.Mask{{true, false}, {true, true}}, Sink: 5, Recent: 90}, pages(128, 64, 0, 4, ir.PerGroup)},
 		{"quest gemma2", of("gemma2", "kv: f16", "window: 70", "quantisation: f16"), 0, f16, nil, pages(128, 32, 0, 1, ir.PerHead)},
+		{"quest gemma3 q4 cache", of("gemma3", "kv: int4", "window: 70", "window_layers: {full_every: 2}", "quantisation: f16"), 0, 2e-1, nil, pages(128, 32, 0, 1, ir.PerGroup)},
 		{"quest kept heads", small("kv: f16", "quantisation: f16"), 0, f16, nil, pages(192, 32, 1, 16, ir.PerHead)},
 	}
 }

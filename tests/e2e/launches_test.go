@@ -28,11 +28,11 @@ var rewrites = []struct {
 	most int // launches of a layer
 	o    pipeline.Options
 }{
-	{"dense", 7, pipeline.Options{}},
-	{"kv4", 8, pipeline.Options{KV: kvquant.KV4}},
-	{"duo", 7, pipeline.Options{Duo: &duo.Defaults}},
-	{"quest", 8, pipeline.Options{Quest: &quest.Defaults}},
-	{"all", 9, pipeline.Options{Duo: &duo.Defaults, Quest: &quest.Defaults, KV: kvquant.KV4}},
+	{"dense", 6, pipeline.Options{}},
+	{"kv4", 7, pipeline.Options{KV: kvquant.KV4}},
+	{"duo", 6, pipeline.Options{Duo: &duo.Defaults}},
+	{"quest", 7, pipeline.Options{Quest: &quest.Defaults}},
+	{"all", 8, pipeline.Options{Duo: &duo.Defaults, Quest: &quest.Defaults, KV: kvquant.KV4}},
 }
 
 // exampleLayers are enough for every kind of layer of the examples.
