@@ -21,7 +21,7 @@ func SharedAt[T Elem](k *Kernel, offset int64) Ptr[T] {
 	}
 	if base == nil {
 		g := k.m.m.NewGlobal(sharedName, types.NewArray(0, types.I8))
-		g.Linkage, g.Align = enum.LinkageExternal, ir.Align(128)
+		g.Linkage, g.Align = enum.LinkageExternal, ir.Align(1024) // as swizzled rows need it
 		g.AddrSpace, g.Typ.AddrSpace = types.AddrSpace(Shared), types.AddrSpace(Shared)
 		base = g
 	}

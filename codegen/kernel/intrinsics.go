@@ -27,6 +27,7 @@ type intrinsic struct {
 
 	pure   bool // assembly whose result depends on its arguments alone; other assembly stays where it is
 	hopper bool // needs compute capability 9.0
+	groups bool // needs sm_90a, and nothing newer
 }
 
 var intrinsics = map[string]intrinsic{
@@ -112,6 +113,10 @@ func (k *Kernel) callAs(name string, result types.Type, over []types.Type, args 
 	}
 	if row.hopper && !k.m.Waits() {
 		k.Errorf("%s: needs sm_90, the target is %s", name, k.m.target)
+		return literal{result, "poison"}
+	}
+	if row.groups && !k.Groups() {
+		k.Errorf("%s: needs sm_90a, the target is %s", name, k.m.target)
 		return literal{result, "poison"}
 	}
 	if row.asm != "" {

@@ -64,6 +64,12 @@ type Warp interface {
 	// CopyBulk starts a copy of bytes from global to shared memory by another agent, which
 	// the phase of an mbarrier counts.
 	CopyBulk(lane int, to, from uint64, size int, done uint64)
+	// StartGroup puts a product of a warpgroup under way, which reads shared memory until it
+	// ends: reads does that once more. CommitGroup closes a group of products and WaitGroups
+	// ends all but the newest so many.
+	StartGroup(reads func())
+	CommitGroup()
+	WaitGroups(groups int)
 	// Sync waits at a barrier of the block for so many threads, 0 for all of the block;
 	// Arrive counts for it without waiting.
 	Sync(barrier uint64, threads int)

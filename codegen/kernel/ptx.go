@@ -20,7 +20,8 @@ func nvvm(name, doc string, means Meaning) intrinsic {
 	return intrinsic{arch: target.PTX, llvm: "llvm.nvvm." + name, doc: doc, means: means}
 }
 
-func (r intrinsic) sm90() intrinsic { r.hopper = true; return r }
+func (r intrinsic) sm90() intrinsic  { r.hopper = true; return r }
+func (r intrinsic) sm90a() intrinsic { r.groups = true; return r }
 
 // ptxRows are the rows for GPUs; names follow the PTX instructions. Shared addresses are
 // 32-bit ("r"), global ones 64-bit ("l"). Source: PTX ISA 8.3.
@@ -68,6 +69,13 @@ var ptxRows = map[string]intrinsic{
 		"whether the phase of the parity has ended, after waiting for some time", mbarTry).sm90(),
 	"cp.bulk": asmRow("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [$0], [$1], $2, [$3], $4;", "r,l,r,r,l,",
 		"copy bytes, a multiple of 16, to shared memory, and tell the barrier", bulkCopy).sm90(),
+
+	"wgmma.f16":    groupRow("f16", halfF16),
+	"wgmma.bf16":   groupRow("bf16", halfBF16),
+	"wgmma.fence":  asmRow("wgmma.fence.sync.aligned;", "", "registers are written before products of a warpgroup read them", nothing).sm90a(),
+	"wgmma.commit": asmRow("wgmma.commit_group.sync.aligned;", "", "closes a group of products", func(c *Call) { c.CommitGroup() }).sm90a(),
+	"wgmma.wait":   asmRow("wgmma.wait_group.sync.aligned $0;", "n,", "until at most n groups are under way", func(c *Call) { c.WaitGroups(int(c.uniform(0))) }).sm90a(),
+	"wgmma.result": resultRow(),
 
 	"ldmatrix.x2":       asmRow("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {$0,$1}, [$2];", "=r,=r,r,", "two 8x8 matrices of 16-bit values", ldmatrix(2, false)),
 	"ldmatrix.x2.trans": asmRow("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {$0,$1}, [$2];", "=r,=r,r,", "ldmatrix.x2, each matrix transposed", ldmatrix(2, true)),

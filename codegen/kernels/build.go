@@ -45,6 +45,9 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 	case work.Reduce:
 		return kernel.Body{Main: func(k *kernel.Kernel) { reduce(k, p) }}, nil
 	case work.Round:
+		if p.Span != 0 {
+			return kernel.Body{}, fmt.Errorf("kernels: rows rounded in spans for %s, expected a GPU", t)
+		}
 		return kernel.Body{Main: func(k *kernel.Kernel) { round(k, p) }}, nil
 	case work.Attention:
 		if p.Phase == work.Decode {

@@ -18,7 +18,8 @@
 //
 // On a GPU products run on tensor cores over the frag layout of ir/types/layout (frag.go
 // makes registers of codes): one row of x and few by gemv.go, whose warps' rings in shared
-// memory run ahead over items and over the launches before; many by gemm.go. Both share
+// memory run ahead over items and over the launches before; many by gemm.go, on sm_90a with
+// products of warpgroups (gemm_group.go), for which Round writes rows by spans. Both share
 // out, the epilogue of single values. Sums are float32; x, and in gemm.go and with x in
 // global memory the weights too, are rounded to 16 bits.
 //

@@ -12,10 +12,7 @@ import (
 func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, x func(col, from, words int) []kernel.I32, sums []kernel.F32, paced bool) {
 	g, f := w[0].g, w[0].f
 	per := f.Span / 16
-	scales := make([]map[int][2]pairScale, len(w))
-	for t := range scales {
-		scales[t] = map[int][2]pairScale{}
-	}
+	d := newDequantiser(w, c)
 	for j := 0; j < f.Products(); j += 2 {
 		together := min(2, f.Products()-j)
 		if paced {
@@ -24,11 +21,7 @@ func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, x func(col, fro
 		a := make([][2][4]kernel.I32, len(w))
 		for t := range a {
 			for i := range together {
-				group := (c*f.Chunk + (j+i)/per*f.Span) / groupColumns(f)
-				if _, ok := scales[t][group]; !ok && f.Block > 1 {
-					scales[t][group] = [2]pairScale{w[t].pairScale(group, 0), w[t].pairScale(group, 1)}
-				}
-				a[t][i] = w[t].dequantise(w[t].product(c, j+i), scales[t][group])
+				a[t][i] = d.product(t, j+i)
 			}
 		}
 		for col := range cols {
@@ -50,6 +43,78 @@ func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, x func(col, fro
 			}
 		}
 	}
+}
+
+// multiplyCodes is multiplyChunk of all chunks of units, where codes become weights only
+// when a group has been summed up: sums of rows of x over the group, by which the base and
+// the zero point come off, are products with ones.
+func multiplyCodes(half kernel.Half, w []*fragUnit, cols int, ones kernel.I32, x func(col, from, words int) []kernel.I32, sums []kernel.F32) {
+	g, f := w[0].g, w[0].f
+	per, perGroup := f.Span/16, groupColumns(f)/16
+	base := bases(f)
+	for n := range groups(f) {
+		c := make([][4]kernel.F32, (len(w)+1)*cols) // of rows of x first
+		for i := range c {
+			c[i] = g.NoSum()
+		}
+		for i := 0; i < perGroup; i += 2 {
+			j := n*perGroup + i
+			from := j/per*f.Span + j%per*4 // of products j and j+1, a lane's columns are neighbours
+			var b [][]kernel.I32
+			for col := range cols {
+				b = append(b, x(col, from, 4))
+			}
+			for k := range 2 {
+				for t := range len(w) + 1 {
+					a := [4]kernel.I32{ones, ones, ones, ones}
+					if t > 0 {
+						a = w[t-1].product((j+k)/f.Products(), (j+k)%f.Products())
+					}
+					for col := range cols {
+						s := &c[t*cols+col]
+						*s = g.Mma(half, a, [2]kernel.I32{b[col][2*k], b[col][2*k+1]}, *s)
+					}
+				}
+			}
+		}
+		for t, u := range w {
+			scale := [2]groupScale{u.group(n, 0), u.group(n, 1)}
+			for col := range cols {
+				for i, v := range c[(t+1)*cols+col] {
+					s, of, by := &sums[(t*cols+col)*4+i], c[col][i], scale[i/2]
+					*s = by.mul.FMA(by.zero.Add(u.k.Float(base[i/2])).Neg().FMA(of, v), *s)
+					if by.add != nil {
+						*s = by.add.FMA(of, *s)
+					}
+				}
+			}
+		}
+	}
+}
+
+// dequantiser makes weights of chunk c of units.
+type dequantiser struct {
+	w      []*fragUnit
+	c      int
+	scales []map[int][2]pairScale // of each unit's groups
+}
+
+func newDequantiser(w []*fragUnit, c int) dequantiser {
+	d := dequantiser{w, c, make([]map[int][2]pairScale, len(w))}
+	for t := range d.scales {
+		d.scales[t] = map[int][2]pairScale{}
+	}
+	return d
+}
+
+// product is the registers of product j of unit t.
+func (d dequantiser) product(t, j int) [4]kernel.I32 {
+	u := d.w[t]
+	group := (d.c*u.f.Chunk + j/(u.f.Span/16)*u.f.Span) / groupColumns(u.f)
+	if _, ok := d.scales[t][group]; !ok && u.f.Block > 1 {
+		d.scales[t][group] = [2]pairScale{u.pairScale(group, 0), u.pairScale(group, 1)}
+	}
+	return u.dequantise(u.product(d.c, j), d.scales[t][group])
 }
 
 // pairScale is a group's scale for pairs of float16: (c - off) * mul (+ add).

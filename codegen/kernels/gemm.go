@@ -22,6 +22,7 @@ type gemm struct {
 	pair       kernel.I64 // this warp's first pair of tiles
 	first      kernel.I64 // the block's first row of x
 	masks      [2]kernel.I32
+	ones       kernel.I32 // in a register; with Groups
 }
 
 func gemmBody(p work.GEMM) kernel.Body {
@@ -35,16 +36,38 @@ func newGEMM(k *kernel.Kernel, p work.GEMM) gemm {
 	if p.Dot == work.BF16 {
 		m.half = kernel.BFloat16
 	}
+	if p.Groups {
+		m.ones = g.Register(-1)
+	}
 	m.q = m.lane.And(k.Int(3))
 	m.rows, m.cols = g.Warp().Modulo(int64(p.RowWarps)), g.Warp().Over(int64(p.RowWarps))
-	item := k.Item()
-	m.pair = item.Modulo(p.RowBlocks()).Times(int64(p.RowWarps)).Add(m.rows).Times(int64(p.WarpPairs()))
-	m.first = item.Over(p.RowBlocks()).Times(int64(p.Block))
+	of, block := m.place()
+	m.pair = of.Times(int64(p.RowWarps)).Add(m.rows).Times(int64(p.WarpPairs()))
+	m.first = block.Times(int64(p.Block))
 	return m
 }
 
+// place is the item's block of the weight and its block of rows of x: of Together of those,
+// which are the faster axis, then all of the weight.
+func (m gemm) place() (of, block kernel.I64) {
+	k, item := m.k, m.k.Item()
+	all := m.p.RowBlocks()
+	blocks := k.Dim("N").Plus(int64(m.p.Block - 1)).Over(int64(m.p.Block))
+	group := item.Over(all * work.Together)
+	first := group.Times(work.Together)
+	n := blocks.Sub(first).Min(k.Int(work.Together))
+	in := item.Sub(first.Times(all))
+	of = in.Div(n)
+	return of, first.Add(in.Sub(of.Mul(n)))
+}
+
 // warpCols is the number of eights of rows of x that a warp has.
-const warpCols = 8
+func (m gemm) warpCols() int {
+	if m.p.Groups {
+		return 16
+	}
+	return 8
+}
 
 // tiles is the number of tiles of a warp.
 func (m gemm) tiles() int { return 2 * m.p.WarpPairs() }
@@ -54,10 +77,10 @@ func (m gemm) item() {
 	chunks := int64(m.p.Cols / m.f.Chunk)
 	perUnit := m.f.Unit / m.f.Chunk
 	g.Sync() // the ring may still be read
-	for i := range int64(work.Stages - 1) {
+	for i := range int64(m.ahead()) {
 		m.copy(k.Int(i), chunks)
 	}
-	state := k.Floats(m.tiles() * warpCols * 4)
+	state := k.Floats(m.tiles() * m.warpCols() * 4)
 	tiles := make([]kernel.Ptr[kernel.U8], m.tiles())
 	for t := range tiles {
 		last := k.Int(int64(m.p.Tiles() - 1))
@@ -78,9 +101,12 @@ func (m gemm) item() {
 		next := m.open(at(tiles, u.Plus(1).Min(k.Int(int64(m.p.Cols/m.f.Unit-1))).Times(int64(m.f.UnitBytes()))))
 		for c := range perUnit {
 			n := u.Times(int64(perUnit)).Plus(int64(c))
-			g.WaitCopies(work.Stages - 2)
+			g.WaitCopies(m.ahead() - 1)
+			if p := m.p; p.Groups {
+				g.FenceAsync()
+			}
 			g.Sync()
-			m.copy(n.Plus(work.Stages-1), chunks)
+			m.copy(n.Plus(int64(m.ahead())), chunks)
 			for t := range here { // the codes of the chunk that follows
 				if c+1 < perUnit {
 					here[t].chunk(c + 1)
@@ -88,7 +114,11 @@ func (m gemm) item() {
 					next[t].first()
 				}
 			}
-			m.chunk(here, c, n, acc)
+			if m.p.Groups {
+				m.chunkGroups(here, c, n, acc)
+			} else {
+				m.chunk(here, c, n, acc)
+			}
 		}
 		for _, x := range m.words(next) {
 			acc = append(acc, x.Bits())
@@ -96,7 +126,27 @@ func (m gemm) item() {
 		return acc
 	})
 	g.WaitCopies(0)
+	if m.p.Groups {
+		m.finish(m.groupResult(state[:sums]))
+		return
+	}
 	m.finish(state[:sums])
+}
+
+// stages is the number of chunks of the ring, ahead that of chunks that are copied before
+// they are needed.
+func (m gemm) stages() int {
+	if m.p.Groups {
+		return work.GroupStages
+	}
+	return work.Stages
+}
+
+func (m gemm) ahead() int {
+	if m.p.Groups {
+		return work.GroupStages - 2
+	}
+	return work.Stages - 1
 }
 
 func at(tiles []kernel.Ptr[kernel.U8], offset kernel.I64) []kernel.Ptr[kernel.U8] {
@@ -155,28 +205,28 @@ func (m gemm) tile(t int) kernel.I64 {
 	return pair.Times(2).Plus(int64(t))
 }
 
-// copy starts the copies of chunk n of the block's rows of x, if there is one.
+// copy starts the copies of chunk n of the block's rows of x, if there is one. Distances are
+// in pieces of 16 bytes: what does not change from chunk to chunk takes a register each.
 func (m gemm) copy(n kernel.I64, chunks int64) {
 	k, g := m.k, m.g
-	row := int64(2 * m.f.Chunk)
-	pieces := row / 16
+	pieces := int64(2 * m.f.Chunk / 16)
 	stride := work.Round{Dim: m.p.Cols, To: m.p.Dot}.RowBytes()
 	threads := int64(32 * m.p.Grid().Warps)
-	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
-	x := kernel.Arg[kernel.U8](k, "x").At(n.Times(row))
+	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(int64(m.stages() - 1))).Times(int64(m.p.Block) * m.p.Stride()))
+	row, piece := g.Thread().Over(pieces), g.Thread().Modulo(pieces)
+	distance := n.Times(pieces).I32()
 	last := k.Dim("N").Plus(-1)
 	kernel.When(k, n.Lt(k.Int(chunks)), func() {
-		for i := int64(0); i < int64(m.p.Block)*pieces; i += threads {
-			t := g.Thread().Plus(i)
-			r, c := t.Over(pieces), t.Modulo(pieces).Times(16)
-			to := kernel.Address(stage.At(r.Times(m.p.Stride()).Add(c)))
-			from := x.At(m.first.Add(r).Min(last).Times(stride).Add(c))
-			copyPiece := func() { kernel.CopyAsync(g, to, from) }
-			if i+threads <= int64(m.p.Block)*pieces {
+		for i := int64(0); i < int64(m.p.Block); i += threads / pieces {
+			r := row.Plus(i)
+			to := kernel.Address(stage.At(r.Times(m.p.Stride()).Add(m.swizzle(r, piece.Times(16)))))
+			from := m.first.Add(r).Min(last).Times(stride / 16).Add(piece).I32().Add(distance).I64().Times(16)
+			copyPiece := func() { kernel.CopyAsync(g, to, kernel.Arg[kernel.U8](k, "x").At(from)) }
+			if i+threads/pieces <= int64(m.p.Block) {
 				copyPiece()
 				continue
 			}
-			kernel.When(k, t.Lt(k.Int(int64(m.p.Block)*pieces)), copyPiece)
+			kernel.When(k, r.Lt(k.Int(int64(m.p.Block))), copyPiece)
 		}
 	})
 	g.Commit()
@@ -185,9 +235,9 @@ func (m gemm) copy(n kernel.I64, chunks int64) {
 // chunk multiplies chunk c of the units, number n of all.
 func (m gemm) chunk(w []*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
 	k, f := m.k, m.f
-	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(work.Stages - 1)).Times(int64(m.p.Block) * m.p.Stride()))
+	stage := kernel.SharedAt[kernel.U8](k, 0).At(n.And(k.Int(int64(m.stages() - 1))).Times(int64(m.p.Block) * m.p.Stride()))
 	row := stage.At(m.cols.Times(64).Add(m.lane.Shr(2)).Times(m.p.Stride())).At(m.q.Times(int64(f.Span / 2)))
-	multiplyChunk(m.half, w, c, warpCols, func(col, from, words int) []kernel.I32 {
+	multiplyChunk(m.half, w, c, m.warpCols(), func(col, from, words int) []kernel.I32 {
 		return kernel.LoadWords(row.Plus(int64(8*col)*m.p.Stride()+int64(2*from)), words)
 	}, acc, false)
 }
@@ -199,11 +249,11 @@ func (m gemm) finish(acc []kernel.F32) {
 	e := out{k: k, p: p.Linear}
 	r := m.lane.Shr(2)
 	each := func(f func(n kernel.I64, at func(tile, high int) int)) {
-		for col := range warpCols {
+		for col := range m.warpCols() {
 			for i := range 2 {
 				n := m.first.Add(m.cols.Times(64)).Add(m.q.Times(2)).Plus(int64(8*col + i))
 				kernel.When(k, n.Lt(k.Dim("N")), func() {
-					f(n, func(tile, high int) int { return (tile*warpCols+col)*4 + 2*high + i })
+					f(n, func(tile, high int) int { return (tile*m.warpCols()+col)*4 + 2*high + i })
 				})
 			}
 		}
@@ -252,7 +302,7 @@ func (m gemm) finishHeads(e out, first int, r kernel.I64, acc []kernel.F32, each
 		return
 	}
 	others := make([]kernel.F32, len(acc))
-	for i := first * warpCols * 4; i < (first+2)*warpCols*4; i++ {
+	for i := first * m.warpCols() * 4; i < (first+2)*m.warpCols()*4; i++ {
 		others[i] = m.g.Xor(acc[i], 4)
 	}
 	for t := first; t < first+2; t++ {

@@ -17,6 +17,14 @@ type gpuKernel struct {
 	want []string
 }
 
+// kernelsOf are those that a target has: only sm_90a has products of warpgroups.
+func kernelsOf(target string) []gpuKernel {
+	return slices.DeleteFunc(slices.Clone(gpuKernels), func(k gpuKernel) bool {
+		g, ok := k.p.(work.GEMM)
+		return ok && g.Groups && target != "sm_90a"
+	})
+}
+
 // gpuKernels are one of each kind, of sizes that models have.
 var gpuKernels = append([]gpuKernel{
 	{"norm", work.Norm{Dim: 576, RMS: work.RMSNorm{Eps: 1e-5}, Add: true}, []string{"shfl.sync.bfly.b32", "ld.global.v4", "fma.rn.f32"}},
@@ -93,9 +101,14 @@ func products() []gpuKernel {
 		all := dot == work.BF16 || enc == layout.Q4G128
 		of := llama8B(enc, dot)
 		add := func(kind, name string, p work.Params) {
-			if p.Validate() == nil { // 8 rows of 14336 are more than shared memory
-				out = append(out, gpuKernel{fmt.Sprintf("%s_%s_%s", kind, enc, name), p, []string{mma}})
+			if p.Validate() != nil { // 8 rows of 14336 are more than shared memory
+				return
 			}
+			k := gpuKernel{fmt.Sprintf("%s_%s_%s", kind, enc, name), p, []string{mma}}
+			if g, ok := p.(work.GEMM); ok && g.Groups {
+				k.want = []string{"wgmma.mma_async.sync.aligned.m64n128k16.f32." + string(dot)}
+			}
+			out = append(out, k)
 		}
 		for _, name := range slices.Sorted(maps.Keys(of)) {
 			l := of[name]
@@ -109,6 +122,8 @@ func products() []gpuKernel {
 			if name == "glu" || all && (name == "down" || name == "qkv") {
 				add("wide16", name, work.GEMV{Linear: l, Columns: 16})
 				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
+				add("group4", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128, Groups: true})
+				add("group8", name, work.GEMM{Linear: l, RowWarps: 8, Block: 128, Groups: true})
 			}
 			if all && name == "down" {
 				add("wide8", name, work.GEMV{Linear: l, Columns: 8})

@@ -23,7 +23,7 @@ func TestKernelsOnGPUs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range gpuKernels {
+		for _, c := range kernelsOf(name) {
 			text, err := Text(tgt, c.name, c.p)
 			if err != nil {
 				t.Fatal(err)

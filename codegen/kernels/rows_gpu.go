@@ -136,7 +136,16 @@ func roundGPU(k *kernel.Kernel, p work.Round) {
 	r := newRowGPU(k, p)
 	r.each(p.Dim, 4, func(i kernel.I64) {
 		v := kernel.LoadFloats(x.At(i), 4)
-		kernel.StoreWords(y.At(i.Times(2)), []kernel.I32{r.g.Pack(half, v[0], v[1]), r.g.Pack(half, v[2], v[3])})
+		w := []kernel.I32{r.g.Pack(half, v[0], v[1]), r.g.Pack(half, v[2], v[3])}
+		if p.Span == 0 {
+			kernel.StoreWords(y.At(i.Times(2)), w)
+			return
+		}
+		span, in := int64(p.Span), i.Modulo(int64(p.Span)) // column q*span/4 + 4j + e
+		q, j := in.Over(span/4), in.Modulo(span/4).Shr(2)
+		at := y.At(i.Sub(in).Add(j.Times(16)).Add(q.Times(2)).Times(2))
+		kernel.StoreWords(at, w[:1])
+		kernel.StoreWords(at.Plus(16), w[1:])
 	})
 }
 

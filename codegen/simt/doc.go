@@ -26,5 +26,5 @@
 // and tools; it is never fast.
 //
 // Reading order: launch.go, compile.go, emit.go, constant.go, ops.go, floats.go, warp.go,
-// block.go, machine.go, mbarrier.go, memory.go, races.go, costs.go, error.go.
+// block.go, machine.go, mbarrier.go, products.go, memory.go, races.go, costs.go, error.go.
 package simt

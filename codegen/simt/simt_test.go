@@ -202,6 +202,9 @@ func TestPlantedBugs(t *testing.T) {
 		{"bulk copy over what is read", InFlight, "reads byte", run{blocks: 1, warps: 2, x: iota32(128), shared: 528},
 			func(k kern) { refill(k, false) },
 			func(k kern) { refill(k, true) }},
+		{"write of what a product reads", Race, "byte", run{blocks: 1, warps: 4, shared: 16384},
+			func(k kern) { product(k, 1) },
+			func(k kern) { product(k, 0) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.run
@@ -361,6 +364,27 @@ func refill(k kern, sync bool) {
 		k.GPU().Sync()
 	}
 	fetch(k, bar)
+}
+
+// product starts a product of a warpgroup with a row of each thread, and writes the rows
+// again while at most so many groups of products are under way.
+func product(k kern, left int) {
+	g := k.GPU()
+	row := shared(k, 0).At(thread(k).Times(32))
+	write := func() {
+		for i := range int64(8) {
+			kernel.StoreWords(row.Plus(4*i), []kernel.I32{k.Int32(0), k.Int32(0), k.Int32(0), k.Int32(0)})
+		}
+	}
+	write()
+	g.Sync()
+	one := k.Twice(0x3c00)
+	g.MmaGroup(kernel.Float16, [4]kernel.I32{one, one, one, one}, g.Swizzled(kernel.Address(shared(k, 0))), k.Floats(kernel.GroupSums))
+	g.GroupCommit()
+	g.GroupWait(left)
+	g.Sync()
+	write()
+	g.GroupWait(0)
 }
 
 // A column of a row-major matrix meets one bank, and one sector a lane; neighbours do not.

@@ -37,12 +37,14 @@ type warp struct {
 	mask   uint32
 	now    int32 // line
 
-	clock   []uint32 // of the block's warps, as far as this one knows
-	far     clocks   // of other blocks' warps
-	fenced  snapshot // what the last fence covered
-	pending clocks   // what relaxed atomics saw
-	copies  copies
-	alone   bool // the launches before have ended
+	clock    []uint32 // of the block's warps, as far as this one knows
+	far      clocks   // of other blocks' warps
+	fenced   snapshot // what the last fence covered
+	pending  clocks   // what relaxed atomics saw
+	copies   copies
+	started  []func()   // products since the last group was closed
+	products [][]func() // groups under way, oldest first
+	alone    bool       // the launches before have ended
 }
 
 type group struct {

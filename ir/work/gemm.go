@@ -15,6 +15,7 @@ type GEMM struct {
 	RowWarps int  // 1, 2, 4 or 8
 	Block    int  // 64 or 128
 	Double   bool // two pairs of tiles a warp, which reads less of x and needs more registers
+	Groups   bool // products of warpgroups (sm_90a): 4 or 8 RowWarps, and a warp takes the block's 128 rows of x, which lie by spans (Round.Span)
 }
 
 // Family implements Params.
@@ -22,7 +23,7 @@ func (p GEMM) Family() string { return "gemm" }
 
 // Key implements Params.
 func (p GEMM) Key() string {
-	return key("gemm", "of", p.Linear.Key(), "rowwarps", p.RowWarps, "block", p.Block, "double", p.Double)
+	return key("gemm", "of", p.Linear.Key(), "rowwarps", p.RowWarps, "block", p.Block, "double", p.Double, "groups", p.Groups)
 }
 
 // Validate implements Params.
@@ -32,6 +33,7 @@ func (p GEMM) Validate() error {
 	c.that(p.Tokens == Many, "tokens %q, expected many", p.Tokens)
 	c.that(p.RowWarps == 1 || p.RowWarps == 2 || p.RowWarps == 4 || p.RowWarps == 8, "%d row warps, expected 1, 2, 4 or 8", p.RowWarps)
 	c.that(p.Block == 64 || p.Block == 128, "blocks of %d rows, expected 64 or 128", p.Block)
+	c.that(!p.Groups || p.Block == 128 && (p.RowWarps == 4 || p.RowWarps == 8) && !p.Double, "groups: blocks of %d rows, %d row warps, expected 128, and 4 or 8 of single pairs", p.Block, p.RowWarps)
 	c.frag(p.Linear)
 	if h := p.QKV; h != nil {
 		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
@@ -40,10 +42,19 @@ func (p GEMM) Validate() error {
 	if err := c.err(); err != nil {
 		return err
 	}
+	f, _ := layout.FragOf(p.Enc, p.Cols)
+	c.that(!p.Groups || f.Chunk == GroupChunk, "groups: chunks of %d columns, expected %d", f.Chunk, GroupChunk)
+	c.that(!p.Groups || f.Span > 16, "groups: scales of %d columns, expected at least 32: registers", f.Span)
+	if err := c.err(); err != nil {
+		return err
+	}
 	l := p.Linear
 	l.Dot = F32
 	return l.Validate()
 }
+
+// GroupChunk is the columns of a chunk whose rows are swizzled in shared memory: 128 bytes.
+const GroupChunk = 64
 
 // Pairs is the number of pairs of tiles.
 func (p GEMM) Pairs() int {
@@ -75,9 +86,19 @@ func (p GEMM) Scratch() int64 { return 0 }
 // Stages is the number of chunks of x in shared memory.
 const Stages = 4
 
+// GroupStages is Stages where products of warpgroups still read the last two.
+const GroupStages = 4
+
+// Together is the number of blocks of rows of x that are taken side by side: the weight is
+// read from memory as often less.
+const Together = 8
+
 // Stride is the distance of rows of a chunk of x in shared memory: the lanes' loads meet
 // no bank twice.
 func (p GEMM) Stride() int64 {
+	if p.Groups {
+		return 2 * GroupChunk
+	}
 	f, err := layout.FragOf(p.Enc, p.Cols)
 	if err != nil {
 		return 0
@@ -88,5 +109,8 @@ func (p GEMM) Stride() int64 {
 
 // Grid implements Gridded.
 func (p GEMM) Grid() Grid {
+	if p.Groups {
+		return Grid{Warps: p.RowWarps, Shared: GroupStages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: 8 / p.RowWarps}
+	}
 	return Grid{Warps: p.RowWarps * p.Block / 64, Shared: Stages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: max(1, 8*64/(p.WarpPairs()*p.RowWarps*p.Block))}
 }

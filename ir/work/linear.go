@@ -353,13 +353,19 @@ func (p Linear) Temp(Dims) int64 { return 0 }
 type Round struct {
 	Dim int
 	To  Dot
+
+	// Span, on a GPU, is 0 or the columns, 16, 32 or 64, of a span of the weight that a GEMM
+	// with Groups multiplies the rows with (layout.Frag): of each span, columns lie in the
+	// order of products, and in those of their second operand's rows:
+	// number 16i + p holds column q*Span/4 + 4i + e, q = p%8/2, e = p%2 + 2*(p/8).
+	Span int
 }
 
 // Family implements Params.
 func (p Round) Family() string { return "round" }
 
 // Key implements Params.
-func (p Round) Key() string { return key("round", "dim", p.Dim, "to", p.To) }
+func (p Round) Key() string { return key("round", "dim", p.Dim, "to", p.To, "span", p.Span) }
 
 // RowBytes is the size of one rounded row: bf16[Dim], f16[Dim], or i8[Dim], f32[Dim/32] scales
 // and i32[Dim/32] sums, padded to 64 bytes.
@@ -375,6 +381,7 @@ func (p Round) Validate() error {
 	c := &check{family: "round"}
 	c.that(p.To == BF16 || p.To == I8 || p.To == F16, "to %q, expected bf16, i8 or f16", p.To)
 	c.that(p.Dim > 0 && p.Dim%32 == 0, "dim %d, expected a multiple of 32", p.Dim)
+	c.that(p.Span == 0 || (p.Span == 16 || p.Span == 32 || p.Span == 64) && p.Dim%64 == 0 && p.To != I8, "spans of %d of %d columns to %s, expected 16, 32 or 64 of a multiple of 64 to f16 or bf16", p.Span, p.Dim, p.To)
 	return c.err()
 }
 

@@ -55,6 +55,9 @@ func selectKernels(c *passes.Context, t target.Target, m *ir.Module, f *ir.Func)
 			c.Count(k.Kernel.Family())
 		}
 	}
+	if len(errs) == 0 {
+		warpgroups(t, f)
+	}
 	return errors.Join(errs...)
 }
 
