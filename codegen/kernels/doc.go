@@ -38,7 +38,8 @@
 // pages by the summaries that summary.go keeps and lists the best, attention_decode.go
 // reads those. On a GPU summary_gpu.go makes summaries behind prompts; in steps of single
 // rows pageselect_gpu.go makes those of a page when it finds it closed, scores pages on
-// tensor cores, and has its last block list the best (pageselect_pick_gpu.go).
+// tensor cores (pageselect_score_gpu.go), and has its last block list the best
+// (pageselect_pick_gpu.go), of the best tiles of pages where few are wanted.
 //
 // Border: imports codegen/kernel, ir/work, ir/target, ir/types/...; no llir, no passes.
 package kernels

@@ -92,18 +92,10 @@ func TestLargePrefillGPU(t *testing.T) {
 func TestLargePageSelectGPU(t *testing.T) {
 	p := work.Attention{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 64, Scale: 0.1}
 	for _, tgt := range gpus(t) {
-		sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 264}
-		if !large(t, tgt, "k0", sel) {
-			continue
-		}
-		l := open(t, tgt, sel)
-		for _, b := range [][]slotRows{{{131071, 1}}, ragged(64, 9000)} {
-			s := newKVStepGPU(t, p, b)
-			lists := s.selectedGPU(t, l, 0, sel)
-			for n := range int(s.d.N) {
-				for li := range sel.Lists() {
-					s.checkList(t, sel.PageSelect, n, li, lists(n, li))
-				}
+		for _, keys := range []int{0, 1 << 12} {
+			sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 264, Keys: keys}
+			if large(t, tgt, "k0", sel) {
+				testPageSelectGPU(t, tgt, p, sel, [][]slotRows{{{131071, 1}}, ragged(64, 9000)})
 			}
 		}
 	}

@@ -32,18 +32,26 @@ func TestPageSelectGPU(t *testing.T) {
 				continue
 			}
 			p.Scale = float32(1 / math.Sqrt(float64(p.Dim)))
-			sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 8, Keys: 100} // some slots have more pages
-			l := open(t, tgt, sel)
-			for _, b := range [][]slotRows{{{0, 1}}, {{63, 1}, {0, 1}, {64, 1}, {700, 1}}, {{64, 1}, {0, 40}, {577, 1}}, {{5000, 1}}, {{640, 1}, {128, 1}}} {
-				s := newKVStepGPU(t, p, b)
-				s.forget()
-				lists := s.selectedGPU(t, l, 0, sel)
-				for n := range int(s.d.N) {
-					for li := range sel.Lists() {
-						if s.fresh[s.rowSlot[n]] == 1 {
-							s.checkList(t, sel.PageSelect, n, li, lists(n, li))
-						}
-					}
+			long := [][]slotRows{{{5000, 1}}}
+			all := append([][]slotRows{{{0, 1}}, {{63, 1}, {0, 1}, {64, 1}, {700, 1}}, {{64, 1}, {0, 40}, {577, 1}}, {{640, 1}, {128, 1}}}, long...)
+			for keys, batches := range map[int][][]slotRows{100: all, 8: long, 0: long} { // some slots have more pages, or tiles
+				testPageSelectGPU(t, tgt, p, work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 8, Keys: keys}, batches)
+			}
+		}
+	}
+}
+
+func testPageSelectGPU(t *testing.T, tgt target.Target, p work.Attention, sel work.PageSelectGPU, batches [][]slotRows) {
+	t.Helper()
+	l := open(t, tgt, sel)
+	for _, b := range batches {
+		s := newKVStepGPU(t, p, b)
+		s.forget()
+		lists := s.selectedGPU(t, l, 0, sel)
+		for n := range int(s.d.N) {
+			for li := range sel.Lists() {
+				if s.fresh[s.rowSlot[n]] == 1 {
+					s.checkList(t, sel.PageSelect, n, li, lists(n, li))
 				}
 			}
 		}
@@ -65,23 +73,36 @@ func (s *kvStep) forget() {
 	}
 }
 
-// Ties go to the lower page, as TestPickTies has them.
+// Ties go to the lower page, as TestPickTies has them, whether tiles are picked first (of 16
+// pages here) or not.
 func TestPickTiesGPU(t *testing.T) {
 	p := work.Attention{Heads: 2, KVHeads: 1, Dim: 16, CacheEnc: layout.F16, Page: 16, Summary: 16, Budget: 4, Scale: 1}
 	for _, tgt := range gpus(t) {
-		sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 3, Keys: 16}
-		l := open(t, tgt, sel)
-		s := newKVStepGPU(t, p, []slotRows{{165, 1}})
-		for i := range s.keys[0] {
-			s.keys[0][i] = float64(i / (16 * 16) / 4) // pages 0 to 3, 4 to 7, 8 and 9 are alike
-		}
-		s.summarise(0)
-		for sign, want := range map[float32][]int32{1: {4, 8, 9, 10}, -1: {0, 1, 2, 10}} {
-			for i := range s.q {
-				s.q[i] = sign
+		for _, c := range []struct {
+			keys, tokens int
+			alike        int // neighbouring pages that are
+			want         map[float32][]int32
+		}{
+			{16, 165, 4, map[float32][]int32{1: {4, 8, 9, 10}, -1: {0, 1, 2, 10}}},
+			{64, 165, 4, map[float32][]int32{1: {4, 8, 9, 10}, -1: {0, 1, 2, 10}}},
+			{64, 805, 20, map[float32][]int32{1: {40, 41, 42, 50}, -1: {0, 1, 2, 50}}},
+			{64, 805, 24, map[float32][]int32{1: {24, 48, 49, 50}, -1: {0, 1, 2, 50}}},
+			{64, 805, 50, map[float32][]int32{1: {0, 1, 2, 50}, -1: {0, 1, 2, 50}}},
+		} {
+			sel := work.PageSelectGPU{PageSelect: selectorOf(p, 0), Blocks: 3, Keys: c.keys}
+			l := open(t, tgt, sel)
+			s := newKVStepGPU(t, p, []slotRows{{c.tokens, 1}})
+			for i := range s.keys[0] {
+				s.keys[0][i] = float64(i / (16 * 16) / c.alike)
 			}
-			if got := s.selectedGPU(t, l, 0, sel)(0, 0); !slices.Equal(got, want) {
-				t.Errorf("%s: pages %v, expected %v", tgt.Name, got, want)
+			s.summarise(0)
+			for sign, want := range c.want {
+				for i := range s.q {
+					s.q[i] = sign
+				}
+				if got := s.selectedGPU(t, l, 0, sel)(0, 0); !slices.Equal(got, want) {
+					t.Errorf("%s %+v: pages %v, expected %v", tgt.Name, c, got, want)
+				}
 			}
 		}
 	}

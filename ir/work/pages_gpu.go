@@ -63,7 +63,7 @@ func (p Summarise) Grid() Grid { return rowGrid(8 * p.KVHeads * kvpage.Pad(p.Cac
 type PageSelectGPU struct {
 	PageSelect
 	Blocks int // items that fill the device
-	Keys   int // pages of a slot whose scores are chosen from in shared memory
+	Keys   int // pages or tiles of a slot whose scores are chosen from in shared memory
 }
 
 // Family implements Params.
@@ -117,19 +117,43 @@ func (p PageSelectGPU) Group(Dims) int64 { return 0 }
 // Scratch implements Params.
 func (p PageSelectGPU) Scratch() int64 { return 0 }
 
+// TilePages is the number of pages of a tile: of what a warp scores at once.
+func (p PageSelectGPU) TilePages() int { return selectTile * p.Summary / p.Page }
+
+// Coarse reports whether lists are made of the best tiles' pages alone.
+func (p PageSelectGPU) Coarse() bool {
+	return p.TilePages() > 1 && (p.Budget-1)*p.TilePages() <= p.Keys
+}
+
 // Temp implements Params: a counter for each slot's kv head, the best scores of items
-// [slot][MaxSplits][head], scores [slot][head][P], and keys of lists [slot][list][P].
+// [slot][MaxSplits][head] and of tiles [slot][tile][head], scores [slot][head][P], and keys of
+// lists [slot][list][P].
 func (p PageSelectGPU) Temp(d Dims) int64 {
-	return CounterBytes + 4*d.S*(int64(p.Heads)*(MaxSplits+d.P)+int64(p.Lists())*d.P)
+	tiles := ceil(d.P, int64(p.TilePages()))
+	return CounterBytes + 4*d.S*(int64(p.Heads)*(MaxSplits+tiles+d.P)+int64(p.Lists())*d.P)
 }
 
 // SelectWarps is the number of warps of a block of PageSelectGPU: a thread for each value of
-// a digit of eight bits.
-const SelectWarps = 8
+// a digit of eight bits. A warp scores a tile of selectTile summaries at a time.
+const (
+	SelectWarps = 8
+	selectTile  = 16
+)
 
-// Grid implements Gridded: values of warps, 256 counts of a digit of scores, four words, the
-// best scores of warps, keys.
-func (p PageSelectGPU) Grid() Grid {
+// RoomAt is where the last part of the shared memory begins: values of warps, 256 counts of a
+// digit of scores, four words and the best scores of warps come first.
+func (p PageSelectGPU) RoomAt() int64 {
 	group := p.Heads / max(1, p.KVHeads)
-	return Grid{Warps: SelectWarps, PerBlock: 1, Room: 2, Shared: 4 * int64(32+256+4+SelectWarps*group+p.Keys)}
+	return (4*int64(32+256+4+SelectWarps*group) + 15) &^ 15
+}
+
+// Grid implements Gridded. The last part of the shared memory has the columns of queries,
+// 2 KiB for 32 channels, and later keys and the tiles that were picked.
+func (p PageSelectGPU) Grid() Grid {
+	words := int64(p.Keys)
+	if p.Page > 0 && p.Coarse() {
+		words += int64(p.Budget)
+	}
+	columns := 2048 * ceil(int64(kvpage.Pad(p.CacheEnc, p.Dim)), 32)
+	return Grid{Warps: SelectWarps, PerBlock: 1, Whole: true, Room: 2, Shared: p.RoomAt() + max(columns, 4*words)}
 }

@@ -63,9 +63,10 @@ func attentionGPU(t target.Target, p work.Attention) work.Params {
 // an H200 with 32 query and 8 kv heads: 13 us at 4096 tokens, 17 us with 64.
 const SplitGPU = 128
 
-// KeysGPU is the pages of a sequence whose scores are chosen from in a GPU's shared memory:
-// a million tokens, in 64 KiB.
-const KeysGPU = 1 << 14
+// KeysGPU is the pages, or tiles of pages, of a sequence whose scores are chosen from in a
+// GPU's shared memory: 16 KiB, which leave room for launches that follow early. With four
+// summaries a page of 64 tokens they are a million tokens.
+const KeysGPU = 1 << 12
 
 // BlocksPerSM is how many items of decode attention a multiprocessor gets.
 const BlocksPerSM = 2
