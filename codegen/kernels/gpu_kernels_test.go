@@ -65,7 +65,7 @@ var gpuKernels = append([]gpuKernel{
 	{"sample", work.Sample{Vocab: 128256}, []string{"atom.global.add.u64", "atom.shared.add.u32"}},
 	{"noise_bf16", work.Noise{Enc: layout.BF16, Cols: 4096}, []string{"mul.rn.f64", "cvt.rn.bf16x2.f32"}},
 	{"noise_q4g128", work.Noise{Enc: layout.Q4G128, Cols: 4096}, []string{"mul.rn.f64", "add.rn.f64", "div.rn.f32"}},
-	{"noise_q4_0", work.Noise{Enc: layout.Q4_0, Cols: 4096}, []string{"mul.rn.f32", "add.rn.f32", "div.rn.f32"}},
+	{"noise_q4_0", work.Noise{Enc: layout.Q4_0, Cols: 4096}, []string{"mul.rn.f32", "add.rn.f32", "rcp.rn.f32"}},
 	{"noise_q8_0", work.Noise{Enc: layout.Q8_0, Cols: 4096}, []string{"mul.rn.f32", "div.rn.f32"}},
 	{"noise_q5_1", work.Noise{Enc: layout.Q5_1, Cols: 4096}, []string{"mul.rn.f32"}},
 	{"noise_q4_k", work.Noise{Enc: layout.Q4_K, Cols: 4096}, []string{"mul.rn.f32"}},

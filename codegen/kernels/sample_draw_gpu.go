@@ -7,17 +7,19 @@ import (
 	"quire/ir/work"
 )
 
-// Words that a row's last block keeps in shared memory. The candidates in order are a list of
-// some keys that follow each other, with what comes before the list.
+// Words that a row's last block keeps in shared memory. A range is some keys that follow each other
+// in a bin, with what comes before them.
 const (
 	wordLast   = iota // how many items came before this one
-	wordBefore        // number of logits before the list
+	wordBin           // the range's bin
+	wordBefore        // number of logits before the range
 	wordBelow         // their weight
-	wordListed        // logits of the list
+	wordListed        // logits of the range
 	wordKept          // weight of what stays
-	wordFrom          // first key of a range
+	wordFrom          // first key of the range
 	wordTo            // end of it
 	wordCount         // logits gathered
+	wordLeast         // weight of what min-p leaves of all
 )
 
 // noGoal is a number that no sum reaches.
@@ -79,7 +81,7 @@ func (s samplerGPU) drawAll(y kernel.Ptr[kernel.I32]) {
 		sum = sum.Add(masses[u])
 	}
 	kernel.StoreI64(s.sums().At(g.ThreadAgain()), sum)
-	s.scan(s.threads())
+	s.scan(s.sums())
 	end := kernel.LoadI64(s.sums().At(g.ThreadAgain()))
 	start := end.Sub(sum)
 	kernel.When(k, start.Le(goal).And(goal.Lt(end)), func() {
@@ -92,18 +94,13 @@ func (s samplerGPU) drawAll(y kernel.Ptr[kernel.I32]) {
 	})
 }
 
-// scan makes the sums of n values, a power of two, those of all up to each.
-func (s samplerGPU) scan(n int64) {
+// scan makes of the threads' values the sums of all up to each.
+func (s samplerGPU) scan(all kernel.Ptr[kernel.I64]) {
 	k, g := s.k, s.g
 	g.Sync()
-	each := n / s.threads()
-	at := s.sums().At(g.ThreadAgain().Times(each))
-	v, sum := make([]kernel.I64, each), k.Int(0)
-	for u := range v {
-		sum = sum.Add(kernel.LoadI64(at.Plus(int64(u))))
-		v[u] = sum
-	}
-	upTo := sum
+	at := all.At(g.ThreadAgain())
+	own := kernel.LoadI64(at)
+	upTo := own
 	for d := int64(1); d < 32; d *= 2 {
 		low, high := g.UpI32(upTo.I32(), d).I64().And(k.Int(math.MaxUint32)), g.UpI32(upTo.Shr(32).I32(), d).I64()
 		upTo = upTo.Add(kernel.Select(g.Lane().Lt(k.Int(d)), k.Int(0), high.Times(1<<32).Add(low)))
@@ -111,17 +108,16 @@ func (s samplerGPU) scan(n int64) {
 	kernel.When(k, g.Lane().Eq(k.Int(31)), func() { kernel.StoreI64(s.warpSums().At(g.Warp()), upTo) })
 	g.Sync()
 	warp := kernel.LoadI64(s.warpSums().At(g.Lane()))
-	before := s.warpSum(kernel.Select(g.Lane().Lt(g.Warp()), warp, k.Int(0))).Add(upTo).Sub(sum)
-	for u := range v {
-		kernel.StoreI64(at.Plus(int64(u)), before.Add(v[u]))
-	}
+	before := s.warpSum(kernel.Select(g.Lane().Lt(g.Warp()), warp, k.Int(0)))
+	kernel.StoreI64(at, before.Add(upTo))
 	g.Sync()
 }
 
-// scanNumbers is scan of the bins' numbers.
-func (s samplerGPU) scanNumbers() {
+// scanNumbers is scan of numbers.
+func (s samplerGPU) scanNumbers(all kernel.Ptr[kernel.I32]) {
 	k, g := s.k, s.g
-	at, warps := s.numbers().At(g.ThreadAgain()), kernel.As[kernel.I32](s.warpSums())
+	g.Sync()
+	at, warps := all.At(g.ThreadAgain()), kernel.As[kernel.I32](s.warpSums())
 	sum := kernel.LoadI32(at)
 	for d := int64(1); d < 32; d *= 2 {
 		up := g.UpI32(sum, d)
@@ -138,18 +134,18 @@ func (s samplerGPU) scanNumbers() {
 // top-p, then the token drawn.
 func (s samplerGPU) drawBest(y kernel.Ptr[kernel.I32]) {
 	k := s.k
-	topK := kernel.LoadI32(s.how.Plus(work.SampleK)).I64()
-	p := kernel.LoadI32(s.how.Plus(work.SampleP)).Bits()
-	least := s.slices() // what min-p leaves of all
+	least := s.slices()
 	s.readBins()
 	s.one(func() {
-		s.set(k.Int(0), k.Int(0), k.Int(0), k.Int(0), k.Int(0)) // no list yet
+		kernel.StoreI64(s.word(wordLeast), least)
 		kernel.StoreI64(s.word(wordKept), kernel.LoadI64(s.sums().Plus(work.SampleBins-1)))
 	})
 	s.g.Sync()
 	kernel.Each(k, k.Int(0), k.Int(3), 1, func(turn kernel.I64) {
 		is := func(n int64) kernel.Bool { return turn.Eq(k.Int(n)) }
-		kept := kernel.LoadI64(s.word(wordKept))
+		topK := kernel.LoadI32(s.how.Plus(work.SampleK)).I64()
+		p := kernel.LoadI32(s.how.Plus(work.SampleP)).Bits()
+		kept, least := kernel.LoadI64(s.word(wordKept)), kernel.LoadI64(s.word(wordLeast))
 		part := kept.F64().Mul(p.F64()).I64().Max(k.Int(1))
 		draw := s.drawn(kernel.Select(least.Lt(kept), least, kept)).Plus(1)
 		number := kernel.Select(is(0), topK, k.Int(noGoal))
@@ -164,34 +160,26 @@ func (s samplerGPU) drawBest(y kernel.Ptr[kernel.I32]) {
 // what is reached is kept; the token is written where it is wanted.
 func (s samplerGPU) find(number, mass kernel.I64, wanted kernel.Bool, y kernel.Ptr[kernel.I32]) {
 	k, g := s.k, s.g
-	n, before, below := kernel.LoadI64(s.word(wordListed)), kernel.LoadI64(s.word(wordBefore)), kernel.LoadI64(s.word(wordBelow))
-	some := k.Int(0).Lt(n)
-	end := below.Add(kernel.LoadI64(s.sums().At(kernel.Select(some, n.Plus(-1), k.Int(0)))))
-	after := before.Lt(number).And(below.Lt(mass))
-	reached := number.Le(before.Add(n)).Or(mass.Le(end))
-	listed := some.And(after).And(reached)
-	g.Sync()
-	kernel.When(k, listed.Not(), func() {
-		s.narrow(number, mass)
-		s.gather()
-		s.order()
-	})
-	n, before, below = kernel.LoadI64(s.word(wordListed)), kernel.LoadI64(s.word(wordBefore)), kernel.LoadI64(s.word(wordBelow))
-	for u := range int64(work.SampleMost) / s.threads() {
-		i := g.ThreadAgain().Plus(u * s.threads())
-		at := func(i kernel.I64) (sum kernel.I64, there kernel.Bool) {
-			sum = below.Add(kernel.LoadI64(s.sums().At(i)))
-			return sum, number.Le(before.Add(i).Plus(1)).Or(mass.Le(sum))
-		}
-		sum, here := at(i)
-		_, earlier := at(kernel.Select(k.Int(0).Lt(i), i.Plus(-1), k.Int(0)))
-		first := i.Lt(n).And(here).And(earlier.And(k.Int(0).Lt(i)).Not())
-		kernel.When(k, first, func() {
-			kernel.StoreI64(s.word(wordKept), sum)
-			kernel.When(k, wanted, func() {
-				kernel.StoreI32(y, kernel.LoadI64(s.keys().At(i)).And(k.Int(1<<idBits-1)).I32())
-			})
+	goal := goalGPU{number, mass}
+	s.narrow(goal)
+	s.gather()
+	n, i := kernel.LoadI64(s.word(wordListed)), g.ThreadAgain()
+	kernel.When(k, i.Lt(n), func() {
+		key, own := kernel.LoadI64(s.keys().At(i)), kernel.LoadI64(s.keyMasses().At(i))
+		upTo := kernel.For(k, k.Int(0), n, 1, []kernel.I64{kernel.LoadI64(s.word(wordBefore)), kernel.LoadI64(s.word(wordBelow))}, func(j kernel.I64, c []kernel.I64) []kernel.I64 {
+			counts := kernel.LoadI64(s.keys().At(j)).Le(key)
+			return []kernel.I64{c[0].Add(kernel.Select(counts, k.Int(1), k.Int(0))), c[1].Add(kernel.Select(counts, kernel.LoadI64(s.keyMasses().At(j)), k.Int(0)))}
 		})
-	}
+		first := goal.reached(upTo[0], upTo[1]).And(goal.reached(upTo[0].Plus(-1), upTo[1].Sub(own)).Not())
+		kernel.When(k, first, func() {
+			kernel.StoreI64(s.word(wordKept), upTo[1])
+			kernel.When(k, wanted, func() { kernel.StoreI32(y, key.And(k.Int(1<<idBits-1)).I32()) })
+		})
+	})
 	g.Sync()
 }
+
+// goalGPU is a number of logits, or a weight, to be reached.
+type goalGPU struct{ number, mass kernel.I64 }
+
+func (g goalGPU) reached(n, m kernel.I64) kernel.Bool { return g.number.Le(n).Or(g.mass.Le(m)) }

@@ -52,21 +52,37 @@ func (s samplerGPU) stateBins() kernel.Ptr[kernel.I64] {
 func (s samplerGPU) stateNumbers() kernel.Ptr[kernel.I32] {
 	return kernel.As[kernel.I32](s.state.Plus(s.p.StateNumbers()))
 }
-
-// The parts of shared memory: sums of weights, or the halves of those of bins; keys; numbers of
-// bins; words, of which the first are the warps' sums.
-func (s samplerGPU) sums() kernel.Ptr[kernel.I64] { return kernel.SharedAt[kernel.I64](s.k, 0) }
-func (s samplerGPU) halves(high int64) kernel.Ptr[kernel.I32] {
-	return kernel.SharedAt[kernel.I32](s.k, high*4*work.SampleBins)
+func (s samplerGPU) stateEnds(slice kernel.I64) kernel.Ptr[kernel.I32] {
+	return kernel.As[kernel.I32](s.state.Plus(s.p.StateEnds())).At(slice.Times(work.SampleBins))
 }
-func (s samplerGPU) keys() kernel.Ptr[kernel.I64] {
-	return kernel.SharedAt[kernel.I64](s.k, 8*work.SampleMost)
+func (s samplerGPU) stateOrder(slice kernel.I64) kernel.Ptr[kernel.I32] {
+	return kernel.As[kernel.I32](s.state.Plus(s.p.StateOrder())).At(slice.Times(work.SampleSlice))
+}
+
+// The parts of shared memory. Of words the first are the warps' sums.
+func (s samplerGPU) sums() kernel.Ptr[kernel.I64] {
+	return kernel.SharedAt[kernel.I64](s.k, work.SampleSums)
+}
+func (s samplerGPU) totals() kernel.Ptr[kernel.I32] {
+	return kernel.SharedAt[kernel.I32](s.k, work.SampleTotals)
+}
+func (s samplerGPU) partSums() kernel.Ptr[kernel.I64] {
+	return kernel.SharedAt[kernel.I64](s.k, work.SamplePartSums)
+}
+func (s samplerGPU) halves(high int64) kernel.Ptr[kernel.I32] {
+	return kernel.SharedAt[kernel.I32](s.k, work.SampleHalves+high*4*work.SampleBins)
 }
 func (s samplerGPU) numbers() kernel.Ptr[kernel.I32] {
-	return kernel.SharedAt[kernel.I32](s.k, 16*work.SampleMost)
+	return kernel.SharedAt[kernel.I32](s.k, work.SampleNumbers)
+}
+func (s samplerGPU) keys() kernel.Ptr[kernel.I64] {
+	return kernel.SharedAt[kernel.I64](s.k, work.SampleKeys)
+}
+func (s samplerGPU) keyMasses() kernel.Ptr[kernel.I64] {
+	return kernel.SharedAt[kernel.I64](s.k, work.SampleKeyMasses)
 }
 func (s samplerGPU) warpSums() kernel.Ptr[kernel.I64] {
-	return kernel.SharedAt[kernel.I64](s.k, 16*work.SampleMost+4*work.SampleBins)
+	return kernel.SharedAt[kernel.I64](s.k, work.SampleWords)
 }
 func (s samplerGPU) word(i int64) kernel.Ptr[kernel.I64] { return s.warpSums().Plus(32 + i) }
 
@@ -165,13 +181,16 @@ func (s samplerGPU) weigh() {
 	s.empty()
 	total := k.Int(0)
 	best := s.mode.i.Eq(k.Int32(work.SampleBest))
+	var bins []kernel.I32
 	s.logits(func(_ kernel.I64, in kernel.Bool, x kernel.F32) {
 		d := g.MaxF(s.top.f.Sub(x), k.Float(0)) // 0 where no token can be chosen
 		w := s.weight(d)
 		m := s.mass(w)
 		stays := in.And(s.minP.f.Gt(w).Not())
 		total = total.Add(kernel.Select(stays, m, k.Int(0)))
-		kernel.When(k, best.And(in), func() { s.add(s.bin(d), m) })
+		b := s.bin(d)
+		kernel.When(k, best.And(in), func() { s.add(b, m) })
+		bins = append(bins, kernel.Select(in, b.I32(), k.Int32(-1)))
 	})
 	total = s.warpSum(total)
 	kernel.When(k, g.Lane().Eq(k.Int(0)), func() { kernel.StoreI64(s.warpSums().At(g.Warp()), total) })
@@ -183,15 +202,7 @@ func (s samplerGPU) weigh() {
 		}
 		kernel.StoreI64(s.stateMasses().At(s.slice), sum)
 	})
-	kernel.When(k, best, func() {
-		kernel.Each(k, g.Thread(), k.Int(work.SampleBins), s.threads(), func(b kernel.I64) {
-			n := kernel.LoadI32(s.numbers().At(b))
-			kernel.When(k, k.Int32(0).Lt(n), func() {
-				g.AtomicAdd(s.stateNumbers().At(b), n)
-				g.AtomicAdd64(s.stateBins().At(b), s.whole(b))
-			})
-		})
-	})
+	kernel.When(k, best, func() { s.sort(bins) })
 	g.Fence()
 	g.Sync()
 	last := k.Int32(int32(s.p.Slices() - 1))
@@ -205,6 +216,30 @@ func (s samplerGPU) weigh() {
 		s.choose()
 	})
 	g.Sync()
+}
+
+// sort adds the slice's bins, a thread each, to the row's, and lists the slice's tokens in the
+// order of bins; a thread's are given, or -1.
+func (s samplerGPU) sort(bins []kernel.I32) {
+	k, g, b := s.k, s.g, s.g.ThreadAgain()
+	n := kernel.LoadI32(s.numbers().At(b))
+	kernel.When(k, k.Int32(0).Lt(n), func() {
+		g.AtomicAdd(s.stateNumbers().At(b), n)
+		g.AtomicAdd64(s.stateBins().At(b), s.whole(b))
+	})
+	s.scanNumbers(s.numbers())
+	end := kernel.LoadI32(s.numbers().At(b))
+	kernel.StoreI32(s.stateEnds(s.slice).At(b), end)
+	next := kernel.As[kernel.I32](s.partSums())
+	kernel.StoreI32(next.At(b), end.Sub(n))
+	g.Sync()
+	first := s.slice.Times(work.SampleSlice).Add(b)
+	for u, bin := range bins {
+		kernel.When(k, k.Int32(-1).Lt(bin), func() {
+			at := g.AtomicAddShared(next.At(bin.I64()), k.Int32(1))
+			kernel.StoreI32(s.stateOrder(s.slice).At(at.I64()), first.Plus(int64(u)*s.threads()).I32())
+		})
+	}
 }
 
 // empty clears the bins in shared memory.

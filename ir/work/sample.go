@@ -24,12 +24,12 @@ type Sample struct {
 	Tops  bool
 }
 
-// Sizes of Sample: the logits of a slice, the bins of weights, and the candidates that are
-// put in order at once.
+// Sizes of Sample: the logits of a slice, the bins of weights, and the candidates among which one
+// is found by comparing all with all.
 const (
 	SampleSlice = 4096
 	SampleBins  = 1024
-	SampleMost  = 2048
+	SampleFew   = 32
 	SampleBits  = 40
 )
 
@@ -56,14 +56,20 @@ const (
 func (p Sample) Slices() int { return (p.Vocab + SampleSlice - 1) / SampleSlice }
 
 // Parts of a row's state, in bytes from its start: a counter, the slices' greatest logits
-// (f32, then i32 the token), the slices' weights i64, the bins' weights i64 and numbers i32.
+// (f32, then i32 the token), the slices' weights i64, the bins' weights i64 and numbers i32; then
+// each slice's tokens in the order of bins, and in front of them where the tokens of each bin end,
+// i32 both.
 func (p Sample) StateTops() int64    { return 16 }
 func (p Sample) StateMasses() int64  { return p.StateTops() + 8*int64(p.Slices()) }
 func (p Sample) StateBins() int64    { return p.StateMasses() + 8*int64(p.Slices()) }
 func (p Sample) StateNumbers() int64 { return p.StateBins() + 8*SampleBins }
+func (p Sample) StateEnds() int64    { return p.StateNumbers() + 4*SampleBins }
+func (p Sample) StateOrder() int64   { return p.StateEnds() + 4*SampleBins*int64(p.Slices()) }
 
 // StateRow is the bytes of a row's state.
-func (p Sample) StateRow() int64 { return (p.StateNumbers() + 4*SampleBins + 255) &^ 255 }
+func (p Sample) StateRow() int64 {
+	return (p.StateOrder() + 4*SampleSlice*int64(p.Slices()) + 255) &^ 255
+}
 
 // Family implements Params.
 func (p Sample) Family() string { return "sample" }
@@ -91,11 +97,21 @@ func (p Sample) Operands() []Operand {
 // Items implements Params.
 func (p Sample) Items(d Dims) int64 { return d.M * int64(p.Slices()) }
 
-// SampleShared is the shared memory of a block: sums and keys of candidates, numbers of bins,
-// words.
-const SampleShared = 8*SampleMost + 8*SampleMost + 4*SampleBins + 512
+// Parts of a block's shared memory, in bytes from its start: the bins' weights and numbers, those of
+// the parts of a bin (with weights' halves), the few candidates with their weights, words.
+const (
+	SampleSums      = 0
+	SampleTotals    = SampleSums + 8*SampleBins
+	SamplePartSums  = SampleTotals + 4*SampleBins
+	SampleHalves    = SamplePartSums + 8*SampleBins
+	SampleNumbers   = SampleHalves + 8*SampleBins
+	SampleKeys      = SampleNumbers + 4*SampleBins
+	SampleKeyMasses = SampleKeys + 8*SampleFew
+	SampleWords     = SampleKeyMasses + 8*SampleFew
+	SampleShared    = SampleWords + 512
+)
 
-// Grid implements Gridded: a thread has four logits of a slice, or a bin, or two candidates.
+// Grid implements Gridded: a thread has four logits of a slice, or a bin.
 func (p Sample) Grid() Grid {
 	if p.Tops {
 		return Grid{Warps: 32, PerBlock: 1, Shared: 512}
