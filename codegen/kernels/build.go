@@ -19,6 +19,9 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 	}
 	switch p := p.(type) {
 	case work.Norm:
+		if p.Round != nil {
+			return kernel.Body{}, fmt.Errorf("kernels: a norm that rounds for %s, expected a GPU", t)
+		}
 		return kernel.Body{Main: func(k *kernel.Kernel) { norm(k, p) }}, nil
 	case work.Map:
 		return kernel.Body{Main: func(k *kernel.Kernel) { elementwise(k, p) }}, nil

@@ -72,7 +72,7 @@ func (m gemv) finish(last kernel.I64) {
 		if cols > 1 {
 			inside = inside.And(col.Lt(k.Dim("N")))
 		}
-		kernel.When(k, inside, func() { m.output(out{k: k, p: m.p.Linear}, single, n, row, col) })
+		kernel.When(k, inside, func() { m.output(out{k: k, p: m.p.Linear, round: m.p.Round}, single, n, row, col) })
 	})
 	g.Sync()
 }
@@ -85,7 +85,7 @@ func (m gemv) finishOne(last kernel.I64) {
 	inside := i.Lt(last.Plus(1).Times(16))
 	turn, r := i.Over(16), i.Modulo(16)
 	single := g.Before(last.Sub(turn))
-	e := out{k: k, p: m.p.Linear}
+	e := out{k: k, p: m.p.Linear, round: m.p.Round}
 	e.early = m.fetch(e, single, r, inside)
 	g.Sync()
 	kernel.When(k, inside, func() { m.output(e, single, turn, r, k.Int(0)) })
@@ -164,6 +164,7 @@ type out struct {
 	k     *kernel.Kernel
 	p     work.Linear
 	early *fetched // or nil
+	round *work.Round
 }
 
 // fetched is what was loaded before the sums were there.
@@ -217,6 +218,10 @@ func (e out) store(n, row kernel.I64, v kernel.F32) {
 			v = softcap(v.Splat(), p.Softcap, k).Own()
 		}
 	}
+	if e.round != nil {
+		newRounded(k, *e.round, n).one(row, v)
+		return
+	}
 	kernel.StoreF32(kernel.Arg[kernel.F32](k, "y").At(at), v)
 }
 
@@ -224,6 +229,10 @@ func (e out) glu(n, row kernel.I64, gate, up kernel.F32) {
 	f := int64(e.p.Rows[0])
 	gate, up = e.biased(row, gate), e.biased(row.Plus(f), up)
 	v := e.act(gate).Mul(up)
+	if e.round != nil {
+		newRounded(e.k, *e.round, n).one(row, v)
+		return
+	}
 	kernel.StoreF32(kernel.Arg[kernel.F32](e.k, "y").At(n.Times(f).Add(row)), v)
 }
 

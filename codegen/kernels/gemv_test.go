@@ -300,6 +300,13 @@ func (c *fewRows) check(t *testing.T, tgt target.Target, few int, bound float64)
 		}
 		what := fmt.Sprintf("%s %s row %d", tgt, c.p.Key(), n)
 		near(t, what, func(i int) float64 {
+			if r := work.RoundOf(c.p); r != nil {
+				w := binary.LittleEndian.Uint16(c.bytes[name][int64(n)*r.RowBytes()+2*int64(i):])
+				if r.To == work.BF16 {
+					return float64(block.BF16ToF32(w))
+				}
+				return float64(block.F16ToF32(w))
+			}
 			return float64(math.Float32frombits(binary.LittleEndian.Uint32(c.bytes[name][4*(n*outputs+i):])))
 		}, y, bound)
 		if h == nil {
@@ -427,6 +434,32 @@ func TestGEMV(t *testing.T) {
 			tgt := gpus(t)[(i+j)%2]
 			newFewRows(t, p, l, n).check(t, tgt, 1+i%3, bound)
 		}
+	}
+}
+
+// What rounds its result writes codes.
+func TestGEMVRounds(t *testing.T) {
+	for i, l := range []work.Linear{
+		{Enc: layout.Q4G64, Rows: []int{160, 160}, Cols: 640, Bias: true, Act: work.SiLU, Epilogue: work.GLU, Dot: work.F16},
+		{Enc: layout.BF16, Rows: []int{96}, Cols: 256, Act: work.GELU, Epilogue: work.Store, Dot: work.BF16},
+	} {
+		for j, n := range []int{1, 5, 13} {
+			l.Tokens = []work.Tokens{work.One, work.One, work.Many}[j]
+			p := work.GEMV{Linear: l, Columns: []int{1, 8, 16}[j], Round: &work.Round{Dim: l.Rows[0], To: []work.Dot{work.F16, work.BF16}[(i+j)%2]}}
+			if err := p.Validate(); err != nil {
+				t.Error(err)
+				continue
+			}
+			c := newFewRows(t, p, l, n)
+			if l.Tokens == work.Many {
+				c.codes()
+			}
+			c.check(t, gpus(t)[(i+j)%2], 1+j, 8e-3)
+		}
+	}
+	p := work.GEMV{Linear: work.Linear{Enc: layout.F16, Rows: []int{32}, Cols: 64, Tokens: work.One, Dot: work.F16, Epilogue: work.Add}, Columns: 1, Round: &work.Round{Dim: 32, To: work.F16}}
+	if err := p.Validate(); err == nil {
+		t.Errorf("%s: expected an error: a residual stays float32", p.Key())
 	}
 }
 

@@ -33,5 +33,12 @@ func families() []gpuKernel {
 	for _, columns := range []int{16, 32} {
 		out = append(out, gpuKernel{fmt.Sprintf("wide%d_qwen3_qkv", columns), work.GEMV{Linear: qwen, Columns: columns}, nil})
 	}
-	return out
+	half := &work.Round{Dim: 14336, To: work.F16}
+	wide := llama8B(layout.Q4G128, work.F16)["glu"]
+	wide.Tokens, wide.Norm = work.Many, nil
+	for _, columns := range []int{16, 32} {
+		out = append(out, gpuKernel{fmt.Sprintf("wide%d_glu_round", columns), work.GEMV{Linear: wide, Columns: columns, Round: half}, []string{"cvt.rn.satfinite.f16x2.f32"}})
+	}
+	spans := &work.Round{Dim: 4096, To: work.F16, Span: 64}
+	return append(out, gpuKernel{"norm_round", work.Norm{Dim: 4096, RMS: *rms, Round: spans}, []string{"cvt.rn.satfinite.f16x2.f32"}})
 }

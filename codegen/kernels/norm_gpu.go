@@ -14,8 +14,12 @@ func normGPU(k *kernel.Kernel, p work.Norm) {
 	if p.Gather {
 		from = kernel.LoadI32(kernel.Arg[kernel.I32](k, "out").At(k.Item())).I64()
 	}
-	n := normer{rowGPU: newRowGPU(k, p), p: p, x: kernel.Arg[kernel.F32](k, "x").At(from.Times(row)),
-		y: kernel.Arg[kernel.F32](k, "y").At(k.Item().Times(row)), w: width(p.Dim)}
+	n := normer{rowGPU: newRowGPU(k, p), p: p, x: kernel.Arg[kernel.F32](k, "x").At(from.Times(row)), w: width(p.Dim)}
+	if p.Round != nil {
+		n.codes = newRounded(k, *p.Round, k.Item())
+	} else {
+		n.y = kernel.Arg[kernel.F32](k, "y").At(k.Item().Times(row))
+	}
 	if p.Add {
 		n.res = kernel.Arg[kernel.F32](k, "res").At(k.Item().Times(row))
 	}
@@ -32,7 +36,8 @@ type normer struct {
 	rowGPU
 	p         work.Norm
 	x, y, res kernel.Ptr[kernel.F32]
-	w         int // neighbours that a thread loads at once
+	codes     rounded // instead of y, with Round
+	w         int     // neighbours that a thread loads at once
 }
 
 // kept is the most floats of a row that a thread keeps in registers.
@@ -102,6 +107,10 @@ func (n normer) store(at, i kernel.I64, x []kernel.F32, inv kernel.F32) {
 			for j, r := range kernel.LoadFloats(n.res.At(at.Add(i)), n.w) {
 				out[j] = out[j].Add(r)
 			}
+		}
+		if n.p.Round != nil {
+			n.codes.four(i, out)
+			return
 		}
 		kernel.StoreFloats(n.y.At(at.Add(i)), out)
 	})

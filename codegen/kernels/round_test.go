@@ -45,6 +45,43 @@ func TestRoundF16(t *testing.T) {
 	}
 }
 
+// A norm that rounds its result writes what a Round makes of it, in spans too.
+func TestNormRounds(t *testing.T) {
+	for i, p := range []work.Norm{
+		{Dim: 96, RMS: work.RMSNorm{Eps: 1e-5}, Round: &work.Round{Dim: 96, To: work.F16}},
+		{Dim: 192, RMS: work.RMSNorm{Eps: 1e-6, Offset: 1}, Gather: true, Round: &work.Round{Dim: 192, To: work.BF16, Span: 64}},
+		{Dim: 5120, RMS: work.RMSNorm{Eps: 1e-6}, Add: true, Round: &work.Round{Dim: 5120, To: work.F16, Span: 32}},
+		{Dim: 32 * 1100, RMS: work.RMSNorm{Eps: 1e-6}, Round: &work.Round{Dim: 32 * 1100, To: work.F16}},
+	} {
+		tgt := gpus(t)[i%2]
+		const n, m = 3, 2
+		plain := p
+		plain.Round = nil
+		size := int(p.Round.RowBytes()) / 2
+		x, g, res := random(t, n*p.Dim, 2), random(t, p.Dim, 1), random(t, n*p.Dim, 1)
+		y, codes, want := alloc[float32](t, n*p.Dim), alloc[uint16](t, n*size), alloc[uint16](t, n*size)
+		out := alloc[int32](t, m)
+		out[0], out[1] = 2, 0
+		d := work.Dims{N: n, M: m}
+		operands := map[string]uintptr{"x": addr(x), "g": addr(g), "res": addr(res), "out": addr(out), "y": addr(y)}
+		l := open(t, tgt, plain, p, *p.Round)
+		l.bind(t, 0, plain, d, operands).run(2)
+		operands["y"] = addr(codes)
+		l.bind(t, 1, p, d, operands).run(2)
+		rows := p.Items(d)
+		l.bind(t, 2, *p.Round, work.Dims{N: rows}, map[string]uintptr{"x": addr(y), "y": addr(want)}).run(2)
+		for j := range int(rows) * size {
+			if codes[j] != want[j] {
+				t.Fatalf("%s %s: code %d is %04x, want %04x", tgt, p.Key(), j, codes[j], want[j])
+			}
+		}
+	}
+	heads := work.Norm{Dim: 64, Per: 2, RMS: work.RMSNorm{Eps: 1e-6}, Round: &work.Round{Dim: 64, To: work.F16}}
+	if err := heads.Validate(); err == nil {
+		t.Errorf("%s: expected an error: a row is several vectors", heads.Key())
+	}
+}
+
 func TestRoundI8(t *testing.T) {
 	for _, tgt := range targets(t) {
 		p := work.Round{Dim: 96, To: work.I8}

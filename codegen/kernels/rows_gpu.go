@@ -125,30 +125,6 @@ func mapGPU(k *kernel.Kernel, p work.Map) {
 	})
 }
 
-// roundGPU writes a row in the two-byte encoding that tensor cores read.
-func roundGPU(k *kernel.Kernel, p work.Round) {
-	half := kernel.Float16
-	if p.To == work.BF16 {
-		half = kernel.BFloat16
-	}
-	x := kernel.Arg[kernel.F32](k, "x").At(k.Item().Times(int64(p.Dim)))
-	y := kernel.Arg[kernel.U8](k, "y").At(k.Item().Times(p.RowBytes()))
-	r := newRowGPU(k, p)
-	r.each(p.Dim, 4, func(i kernel.I64) {
-		v := kernel.LoadFloats(x.At(i), 4)
-		w := []kernel.I32{r.g.Pack(half, v[0], v[1]), r.g.Pack(half, v[2], v[3])}
-		if p.Span == 0 {
-			kernel.StoreWords(y.At(i.Times(2)), w)
-			return
-		}
-		span, in := int64(p.Span), i.Modulo(int64(p.Span)) // column q*span/4 + 4j + e
-		q, j := in.Over(span/4), in.Modulo(span/4).Shr(2)
-		at := y.At(i.Sub(in).Add(j.Times(16)).Add(q.Times(2)).Times(2))
-		kernel.StoreWords(at, w[:1])
-		kernel.StoreWords(at.Plus(16), w[1:])
-	})
-}
-
 // ropeTableGPU is one row of angles, a pair a thread.
 func ropeTableGPU(k *kernel.Kernel, p work.RopeTable) {
 	pos := kernel.LoadI32(kernel.Arg[kernel.I32](k, "pos").At(k.Item())).F32()

@@ -19,6 +19,8 @@ type GEMV struct {
 	// Join, before the Norm: x is a branch whose norm joins what came before, after = before
 	// + norm(x). That is then normed and multiplied, and kept.
 	Join *RMSNorm
+	// Round, of epilogues Store and GLU: y is what Round makes of the result.
+	Round *Round
 }
 
 // Family implements Params.
@@ -26,7 +28,7 @@ func (p GEMV) Family() string { return "gemv" }
 
 // Key implements Params.
 func (p GEMV) Key() string {
-	return key("gemv", "of", p.Linear.Key(), "columns", p.Columns, "join", p.Join.key())
+	return key("gemv", "of", p.Linear.Key(), "columns", p.Columns, "join", p.Join.key(), "round", p.Round.key())
 }
 
 // Validate implements Params.
@@ -42,6 +44,11 @@ func (p GEMV) Validate() error {
 		return err
 	}
 	c.counters(p)
+	if p.Round != nil {
+		c.that(p.Epilogue == GLU || p.Epilogue == Store && len(p.Rows) == 1, "epilogue %q of %d segments rounds, expected glu, or store of one", p.Epilogue, len(p.Rows))
+		c.that(p.Round.Span == 0, "rounds in spans of %d, expected none", p.Round.Span)
+		c.rounds(p.Round, p.Rows[0])
+	}
 	c.that(p.Join == nil || p.Norm != nil, "join without a norm, expected one")
 	c.that(!p.Crowded(), "%d columns over %d warps, expected a power of two of them: registers", p.Columns, p.Plan().Warps)
 	g := p.Grid()

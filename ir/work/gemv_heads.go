@@ -9,7 +9,8 @@ func (p GEMV) WholeHeads() bool {
 }
 
 // Operands implements Params: with WholeHeads sums (Temp) come first, behind counters f32[N,
-// Heads + KVHeads, Dim]; with Join then jg [K], before and after f32[N, K].
+// Heads + KVHeads, Dim]; with Join then jg [K], before and after f32[N, K]; with Round y is
+// codes.
 func (p GEMV) Operands() []Operand {
 	var first []Operand
 	if p.WholeHeads() {
@@ -18,7 +19,11 @@ func (p GEMV) Operands() []Operand {
 	if p.Join != nil {
 		first = join(first, read(Vector, "jg"), read(Float, "before"), one("after", Float, Write))
 	}
-	return join(first, p.Linear.Operands())
+	out := join(first, p.Linear.Operands())
+	if p.Round != nil {
+		out[len(out)-2] = p.Round.result()[0] // before N
+	}
+	return out
 }
 
 // HeadSums is the number of sums of a row that wait.

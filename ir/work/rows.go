@@ -23,7 +23,7 @@ func (perRow) Temp(Dims) int64 { return 0 }
 
 // Norm is RMS normalisation of rows of Dim values: y = norm(x), or y = res + norm(x).
 // With Gather item m reads row out[m]. Per is the number of normalised vectors in a row
-// (heads); 0 means 1.
+// (heads); 0 means 1. With Round, on a GPU, y is what Round makes of the result.
 //
 // Operands: x f32[N, Per, Dim], g [Dim], out i32[M] (Gather), res (Add), y; the dim N,
 // or M with Gather. An item is a row.
@@ -34,6 +34,7 @@ type Norm struct {
 	RMS    RMSNorm
 	Gather bool
 	Add    bool
+	Round  *Round
 }
 
 // Vectors is Per, at least 1.
@@ -44,7 +45,7 @@ func (p Norm) Family() string { return "norm" }
 
 // Key implements Params.
 func (p Norm) Key() string {
-	return key("norm", "dim", p.Dim, "per", p.Vectors(), "rms", p.RMS.key(), "gather", p.Gather, "add", p.Add)
+	return key("norm", "dim", p.Dim, "per", p.Vectors(), "rms", p.RMS.key(), "gather", p.Gather, "add", p.Add, "round", p.Round.key())
 }
 
 // Validate implements Params.
@@ -53,6 +54,8 @@ func (p Norm) Validate() error {
 	c.positive("dim", p.Dim)
 	c.that(p.Per >= 0, "per is %d, expected at least 0", p.Per)
 	c.that(!p.Gather || !p.Add, "gather with add, expected one of them")
+	c.that(p.Round == nil || p.Vectors() == 1, "rounds rows of %d vectors, expected one", p.Vectors())
+	c.rounds(p.Round, p.Dim)
 	return c.err()
 }
 
@@ -65,7 +68,7 @@ func (p Norm) Operands() []Operand {
 	if p.Add {
 		in = append(in, read(Float, "res")...)
 	}
-	return join(in, one("y", Float, Write), dims(n))
+	return join(in, p.Round.result(), dims(n))
 }
 
 // Items implements Params.

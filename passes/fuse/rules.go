@@ -210,7 +210,7 @@ func Norms(t target.Target) passes.Pass {
 A norm takes the gather before it and the residual after it. Before a linear of few
 rows (one; on a GPU some), a norm (and a rounding) moves into the linear that alone
 reads it; on a GPU also a branch's norm and the sum that it joins (Gemma), which the
-linear keeps for others.
+linear keeps for others. On a GPU what rounds rows moves into what makes them.
 
 Invariants: exact.
 
@@ -238,6 +238,16 @@ Invariants: exact.
 				return within(p, []ir.Op{ir.OpRMSNorm}) && fewRows(w, l) && w.soleReader(p, l)
 			}); err != nil {
 				return err
+			}
+			for _, r := range []struct {
+				rule string
+				by   ir.Op
+			}{{"fuse-norm-round", ir.OpRMSNorm}, {"fuse-linear-round", ir.OpMatMul}} {
+				if err := pairs(c, t, m, f, r.rule, func(w *view, p, l *ir.Value) bool {
+					return holds(p, r.by) && within(l, []ir.Op{ir.OpRound}) && w.soleReader(p, l)
+				}); err != nil {
+					return err
+				}
 			}
 			return pairs(c, t, m, f, "fuse-join-linear", func(w *view, p, l *ir.Value) bool {
 				return within(p, []ir.Op{ir.OpRMSNorm, ir.OpAdd}) && holds(p, ir.OpRMSNorm) && holds(p, ir.OpAdd) && fewRows(w, l) && holds(l, ir.OpRMSNorm)

@@ -46,16 +46,18 @@ func (l *linear) branch(add *ir.Value) error {
 	return nil
 }
 
-// joins gives the kernel the branch, if it can take one.
-func (l *linear) joins() error {
-	if l.join == nil {
+// more gives the kernel what only a GPU's product of few rows does: to take a branch, and to
+// round its result. In a product of many rows single values would be written apart, as the
+// product that follows wants them in spans.
+func (l *linear) more() error {
+	if l.join == nil && l.round == nil {
 		return nil
 	}
 	v, ok := l.k.Kernel.(work.GEMV)
 	if !ok {
-		return fmt.Errorf("a branch joins before its norm, expected a GPU's product of few rows")
+		return fmt.Errorf("takes a branch or rounds its result, expected a GPU's product of few rows")
 	}
-	v.Join = l.join
+	v.Join, v.Round = l.join, l.round
 	l.k.Kernel = v
 	return nil
 }

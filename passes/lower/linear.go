@@ -38,7 +38,7 @@ func matchLinear(b *body) (Found, error) {
 	if b.gpu() {
 		l.k.Kernel = tensorCores(l.p, atMost(b.f, mat.Type.Shape[0]))
 	}
-	return l.k, l.joins()
+	return l.k, l.more()
 }
 
 type linear struct {
@@ -46,8 +46,9 @@ type linear struct {
 	mat *ir.Value
 	p   work.Linear
 	k   Found
-	// join is the norm of a branch that joins x, if it does.
-	join *work.RMSNorm
+	// join is the norm of a branch that joins x, round how the result is rounded: nil without.
+	join  *work.RMSNorm
+	round *work.Round
 }
 
 func dotOf(mat *ir.Value) work.Dot {
@@ -133,6 +134,8 @@ func (l *linear) epilogue(sum *ir.Value) error {
 	switch {
 	case next == nil:
 		return l.glu(sum)
+	case next.Op == ir.OpRound:
+		return l.end(sum)
 	case next.Op == ir.OpAdd:
 		return l.residual(sum, next)
 	case next.Op == ir.OpSoftcap:
@@ -145,8 +148,11 @@ func (l *linear) epilogue(sum *ir.Value) error {
 	return fmt.Errorf("no epilogue computes %s", next.Op)
 }
 
-// end requires v to be all that is yielded, by a store.
-func (l *linear) end(v *ir.Value) error {
+// end requires v, perhaps rounded, to be all that is yielded, by a store.
+func (l *linear) end(v *ir.Value) (err error) {
+	if v, l.round, err = l.b.rounding(v); err != nil {
+		return err
+	}
 	d, err := l.b.result(v)
 	if err != nil {
 		return err
@@ -212,10 +218,15 @@ func (l *linear) glu(sum *ir.Value) error {
 	if actOf(act) == work.NoAct || !sliceAt(act.Args[0], sum, 0, l.p.Rows[0]) || !sliceAt(up, sum, l.p.Rows[0], l.p.Rows[1]) {
 		return fmt.Errorf("not act(gate) * up of segments %v", l.p.Rows)
 	}
-	d, err := b.result(mul)
+	y, round, err := b.rounding(mul)
 	if err != nil {
 		return err
 	}
+	d, err := b.result(y)
+	if err != nil {
+		return err
+	}
+	l.round = round
 	l.p.Epilogue, l.p.Act = work.GLU, actOf(act)
 	l.k.Values["y"] = d
 	return nil

@@ -36,11 +36,19 @@ func matchRound(b *body, y *ir.Value) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	to, ok := map[ir.Dot]work.Dot{ir.DotBF16: work.BF16, ir.DotI8: work.I8, ir.DotF16: work.F16}[y.Attrs.(ir.RoundAttrs).To]
-	if !ok {
-		return Found{}, fmt.Errorf("no kernel rounds to %v", y.Attrs.(ir.RoundAttrs).To)
+	to, err := roundTo(y)
+	if err != nil {
+		return Found{}, err
 	}
 	return Found{work.Round{Dim: constant(y.Type.Last()), To: to}, map[string]*ir.Value{"x": x, "y": b.part.Dst[0]}}, f32s(x)
+}
+
+func roundTo(r *ir.Value) (work.Dot, error) {
+	to, ok := map[ir.Dot]work.Dot{ir.DotBF16: work.BF16, ir.DotI8: work.I8, ir.DotF16: work.F16}[r.Attrs.(ir.RoundAttrs).To]
+	if !ok {
+		return to, fmt.Errorf("no kernel rounds to %v", r.Attrs.(ir.RoundAttrs).To)
+	}
+	return to, nil
 }
 
 // expr builds the expression; a value read twice is computed twice.

@@ -183,10 +183,11 @@ func matchRope(b *body) (Found, error) {
 		map[string]*ir.Value{"x": x, "cs": r.Args[1], "y": d}}, f32s(x)
 }
 
-// matchNorm takes rmsnorm alone, of gathered rows, or added to a residual.
+// matchNorm takes rmsnorm alone, of gathered rows, or added to a residual; on a GPU rounded,
+// too.
 func matchNorm(b *body) (Found, error) {
 	n := b.first(ir.OpRMSNorm)
-	if err := b.only(ir.OpRMSNorm, ir.OpGather, ir.OpAdd); err != nil {
+	if err := b.only(ir.OpRMSNorm, ir.OpGather, ir.OpAdd, ir.OpRound); err != nil {
 		return Found{}, err
 	}
 	if b.count(ir.OpRMSNorm) != 1 {
@@ -221,12 +222,29 @@ func matchNorm(b *body) (Found, error) {
 			return Found{}, err
 		}
 	}
+	y, p.Round, err = b.rounding(y)
+	if err != nil {
+		return Found{}, err
+	}
 	d, err := b.result(y)
 	if err != nil {
 		return Found{}, err
 	}
 	vals["y"] = d
 	return Found{p, vals}, f32s(x, d)
+}
+
+// rounding follows v to what rounds it, if the body does.
+func (b *body) rounding(v *ir.Value) (*ir.Value, *work.Round, error) {
+	r := b.reader(v)
+	if r == nil || r.Op != ir.OpRound {
+		return v, nil, nil
+	}
+	if !b.gpu() {
+		return nil, nil, fmt.Errorf("rounds its result, expected a GPU's kernel")
+	}
+	to, err := roundTo(r)
+	return r, &work.Round{Dim: constant(v.Type.Last()), To: to}, err
 }
 
 func matchGather(b *body) (Found, error) {

@@ -10,15 +10,20 @@ import (
 )
 
 // warpgroups gives products for many rows to warpgroups, on a target that has them (sm_90a).
-// Such a product reads rows in the order of its spans, so all that read what a Round writes
-// must be such products, of one span; then the Round writes in that order. Others stay as
-// they are.
+// Such a product reads rows in the order of its spans, so all that read what is rounded must
+// be such products, of one span, and what rounds must be able to write in that order. Others
+// stay as they are.
 func warpgroups(t target.Target, f *ir.Func) {
 	if t.SM != "sm_90a" {
 		return
 	}
 	for _, r := range rounded(f) {
 		span := 0
+		for _, w := range r.writers {
+			if _, ok := work.InSpans(w.Kernel, 0); !ok {
+				span = -1
+			}
+		}
 		for _, p := range r.products {
 			g, ok := grouped(p.Kernel)
 			if !ok || span != 0 && span != g {
@@ -31,9 +36,7 @@ func warpgroups(t target.Target, f *ir.Func) {
 			continue
 		}
 		for _, w := range r.writers {
-			k := w.Kernel.(work.Round)
-			k.Span = span
-			w.Kernel = k
+			w.Kernel, _ = work.InSpans(w.Kernel, span)
 		}
 		for _, p := range r.products {
 			p.Kernel = groups(p.Kernel.(work.GEMM).Linear)
@@ -69,7 +72,7 @@ const manyTiles = 1024
 // rows are a buffer of rounded rows: who writes and who reads it.
 type rows struct{ writers, products []*ir.Part }
 
-// rounded are the buffers that Rounds write and that do not leave the function, in the
+// rounded are the buffers that kernels write rounded and that do not leave the function, in the
 // order of their first writers.
 func rounded(f *ir.Func) []*rows {
 	var out []*rows
@@ -88,7 +91,7 @@ func rounded(f *ir.Func) []*rows {
 		}
 	}
 	each(func(p *ir.Part, o work.Operand, v *ir.Value) {
-		if _, ok := p.Kernel.(work.Round); !ok || o.Name != "y" || v.Op != ir.OpBuffer || slices.Contains(f.Results, v) {
+		if work.RoundOf(p.Kernel) == nil || o.Name != "y" || v.Op != ir.OpBuffer || slices.Contains(f.Results, v) {
 			return
 		}
 		if of[v] == nil {
