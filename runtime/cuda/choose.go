@@ -133,7 +133,7 @@ func (c *chooser) launch(m *Model) error {
 func (c *chooser) close(m *Model) error {
 	var errs []error
 	for _, b := range []block{c.state, c.in, c.tokens} {
-		errs = append(errs, m.dev.Free(b.at))
+		errs = append(errs, m.free(b))
 	}
 	return errors.Join(append(errs, m.dev.FreeHost(c.host), m.dev.FreeHost(c.out))...)
 }

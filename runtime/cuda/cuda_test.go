@@ -139,6 +139,40 @@ func TestGraphCache(t *testing.T) {
 	}
 }
 
+// Where memory moved, graphs are made to point there, or made anew where the driver does not
+// do that; step memory comes from a pool where the device has them.
+func TestMovedMemory(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		noEdits, noPools bool
+		graphs           int
+	}{{"updated", false, false, 1}, {"made anew", true, false, 2}, {"no pools", false, true, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			d := &fake.Driver{Kernels: toyKernels, NoEdits: c.noEdits, NoPools: c.noPools}
+			m := open(t, d, options(d))
+			p, seqs := &pool{}, []*sequence{{}, {}}
+			for i, feed := range [][]int32{{1}, {2}, make([]int32, 3000), {3}, {4}, {5}} {
+				s := seqs[:1]
+				if i == 2 { // of another sequence: the shape stays
+					s = seqs[1:]
+				}
+				if err := p.step(t, m, s, [][]int32{feed}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := d.Counts[driver.GraphInstantiate]; n != c.graphs {
+				t.Errorf("%d graphs of one shape, want %d", n, c.graphs)
+			}
+			if n := d.Counts[driver.GraphExecUpdate]; n != 1 {
+				t.Errorf("%d updates of a graph for memory that moved once, want 1", n)
+			}
+			if taken, given := d.Counts[driver.MemAllocFromPoolAsync], d.Counts[driver.MemFreeAsync]; c.noPools != (taken == 0) || c.noPools != (given == 0) {
+				t.Errorf("%d blocks of a pool, %d given back before Close", taken, given)
+			}
+		})
+	}
+}
+
 // An argmax nobody wants is left out.
 func TestUnwantedResult(t *testing.T) {
 	d := &fake.Driver{Kernels: toyKernels}

@@ -5,7 +5,10 @@
 // A step with few rows is captured as a graph the first time that its dims are met and
 // launched at once from then on: no launch of it depends on a length, only on the dims that
 // name the graph (rows, slots, a page table's width, rounded up to a power of two, what is
-// wanted). Memory that grows moves, and then all graphs are made anew.
+// wanted). Memory that grows moves, and then a graph is updated before it is launched again.
+//
+// Step memory, which grows, comes from a pool: it is taken and given back in the order of the
+// stream, without waiting for the device.
 //
 // Steps are synchronous: Step returns when the results are in host memory. A Model's calls
 // come from one goroutine at a time; each locks itself to its thread and makes the device's

@@ -6,10 +6,23 @@ import (
 	"quire/runtime/cuda/driver"
 )
 
-// block is device memory.
+// block is device memory, of the pool or by itself.
 type block struct {
-	at driver.Pointer
-	n  int64
+	at     driver.Pointer
+	n      int64
+	pooled bool
+}
+
+// poolKeeps is how much of the pool's memory that is not in use stays there.
+const poolKeeps = 32 << 20
+
+// openPool makes the pool that step memory comes from, which grows without waiting for the
+// device. Where a device has no pools each block is taken by itself.
+func (m *Model) openPool() (err error) {
+	if m.dev.Pools != 0 {
+		m.pool, err = m.dev.NewPool(poolKeeps)
+	}
+	return err
 }
 
 // hostBlock is pinned host memory.
@@ -26,8 +39,29 @@ func (m *Model) take(b *block, n int64) error {
 	if err != nil {
 		return err
 	}
-	*b = block{p, n}
+	*b = block{at: p, n: n}
 	return nil
+}
+
+// takeStep is take of step memory.
+func (m *Model) takeStep(b *block, n int64) error {
+	if m.pool == 0 {
+		return m.take(b, n)
+	}
+	p, err := m.dev.AllocIn(m.stream, m.pool, n)
+	if err != nil {
+		return err
+	}
+	*b = block{p, n, true}
+	return nil
+}
+
+// free gives a block back.
+func (m *Model) free(b block) error {
+	if b.pooled {
+		return m.dev.FreeIn(m.stream, b.at)
+	}
+	return m.dev.Free(b.at)
 }
 
 // need grows a block of step memory, whose contents are lost; between steps nothing uses
@@ -37,12 +71,12 @@ func (m *Model) need(b *block, n int64) (grown bool, err error) {
 		return false, nil
 	}
 	n = max(up(n, 1<<16), up(b.n+b.n/2, 1<<16))
-	if err := m.dev.Free(b.at); err != nil {
+	if err := m.free(*b); err != nil {
 		return false, err
 	}
 	*b = block{}
 	m.moves++
-	return true, m.take(b, n)
+	return true, m.takeStep(b, n)
 }
 
 // needHost is need for pinned memory.

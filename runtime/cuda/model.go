@@ -47,6 +47,7 @@ type Model struct {
 	overlaps bool
 
 	stream  driver.Stream
+	pool    driver.Pool
 	module  driver.Module
 	kernels []driver.Kernel
 
@@ -65,7 +66,7 @@ type Model struct {
 	moves   int          // how often any memory moved
 
 	steps    []*bound
-	graphs   map[graphKey]driver.Graph
+	graphs   map[graphKey]captured
 	bindings types.Bindings
 	profile  events
 	advance  advance
@@ -83,7 +84,7 @@ func Load(ctx context.Context, p *program.Program, o Options) (_ *Model, err err
 		}
 	}
 	m := &Model{p: p, opts: o, moves: 1, slots: make([]block, len(p.Slots)), pages: make([]pageTable, len(p.Tables)),
-		graphs: map[graphKey]driver.Graph{}, bindings: types.Bindings{}, overlaps: !o.Separate && !o.Profile && strings.HasPrefix(p.Target, "sm_9")}
+		graphs: map[graphKey]captured{}, bindings: types.Bindings{}, overlaps: !o.Separate && !o.Profile && strings.HasPrefix(p.Target, "sm_9")}
 	m.life, m.stop = context.WithCancel(context.Background())
 	if o.Stream != 0 && o.Context == 0 {
 		return nil, errors.New("cuda: a stream without its context")
@@ -128,6 +129,9 @@ func (m *Model) code() (err error) {
 		if m.stream, err = m.dev.NewStream(); err != nil {
 			return err
 		}
+	}
+	if err := m.openPool(); err != nil {
+		return err
 	}
 	need, cubin, err := capability(m.p.Target)
 	if err != nil {
@@ -305,17 +309,17 @@ func (m *Model) Close() error {
 	errs = append(errs, m.dropGraphs(), m.profile.close(m.dev), m.advance.close(m), m.choose.close(m))
 	for _, list := range [][]block{{m.weights, m.lists, m.temp, m.inputs.dev}, m.slots, m.caches} {
 		for i := range list {
-			errs = append(errs, m.dev.Free(list[i].at))
+			errs = append(errs, m.free(list[i]))
 		}
 	}
 	for i := range m.pages {
-		errs = append(errs, m.dev.Free(m.pages[i].dev.at), m.dev.FreeHost(m.pages[i].host))
+		errs = append(errs, m.free(m.pages[i].dev), m.dev.FreeHost(m.pages[i].host))
 	}
 	errs = append(errs, m.dev.FreeHost(m.inputs.host))
 	for i := range m.results {
 		errs = append(errs, m.dev.FreeHost(m.results[i].data))
 	}
-	errs = append(errs, m.dev.CloseModule(m.module))
+	errs = append(errs, m.settle(), m.dev.ClosePool(m.pool), m.dev.CloseModule(m.module))
 	if m.opts.Stream == 0 {
 		errs = append(errs, m.dev.CloseStream(m.stream))
 	}

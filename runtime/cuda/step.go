@@ -237,36 +237,49 @@ func (m *Model) chooses(b *device.Batch, s *bound, turns int, turn driver.Pointe
 	return m.choose.aim(m, s, len(b.Out), turn)
 }
 
-// graph puts work into the stream as a graph that is made once.
+// captured is a graph, and how often memory had moved when it was made.
+type captured struct {
+	driver.Graph
+	moves int
+}
+
+// graph puts work into the stream as a graph that is made once. Where memory moved since, it is
+// made to point there.
 func (m *Model) graph(key graphKey, work func() error) error {
+	moves := key.moves
+	key.moves = 0
 	g, ok := m.graphs[key]
+	if ok && g.moves != moves {
+		err := m.dev.Update(m.stream, g.Graph, work)
+		var e *driver.Error
+		if ok = err == nil; ok {
+			m.graphs[key] = captured{g.Graph, moves}
+		} else {
+			delete(m.graphs, key)
+			if closed := m.dev.CloseGraph(g.Graph); !errors.As(err, &e) || e.Code != driver.NoUpdate || closed != nil {
+				return errors.Join(err, closed)
+			}
+		}
+	}
 	if !ok {
-		if len(m.graphs) >= graphsKept || m.outdated() {
+		if len(m.graphs) >= graphsKept {
 			if err := m.dropGraphs(); err != nil {
 				return err
 			}
 		}
 		var err error
-		if g, err = m.dev.Capture(m.stream, work); err != nil {
+		if g.Graph, err = m.dev.Capture(m.stream, work); err != nil {
 			return err
 		}
-		m.graphs[key] = g
+		m.graphs[key] = captured{g.Graph, moves}
 	}
-	return m.dev.LaunchGraph(m.stream, g)
-}
-
-// outdated says whether memory moved since the graphs were made.
-func (m *Model) outdated() bool {
-	for k := range m.graphs {
-		return k.moves != m.moves
-	}
-	return false
+	return m.dev.LaunchGraph(m.stream, g.Graph)
 }
 
 func (m *Model) dropGraphs() error {
 	var errs []error
 	for k, g := range m.graphs {
-		errs = append(errs, m.dev.CloseGraph(g))
+		errs = append(errs, m.dev.CloseGraph(g.Graph))
 		delete(m.graphs, k)
 	}
 	return errors.Join(errs...)

@@ -34,7 +34,7 @@ func parts() ([]part, error) {
 	}
 	steps := test("steps", "./conformance.test", "^TestGPUSteps$", "-bundle", "models", "-device", "cuda")
 	return []part{
-		{name: "driver", runs: []func() result{test("driver", "./driver.test", "^TestGPU$")}},
+		{name: "driver", runs: []func() result{test("driver", "./driver.test", "^TestGPU")}},
 		kernels,
 		models("families", "family"),
 		models("encodings", "encoding"),

@@ -14,6 +14,7 @@ const (
 	attrMajor           = 75
 	attrMinor           = 76
 	attrL2              = 38
+	attrPools           = 115
 )
 
 // Info is what a GPU is.
@@ -25,6 +26,7 @@ type Info struct {
 	SharedBytes     int // most dynamic shared memory of a block
 	L2Bytes         int
 	Memory          int64 // bytes
+	Pools           int   // 1: the device has memory pools
 	Driver          int   // CUDA version of the driver: 1000*major + 10*minor
 }
 
@@ -52,7 +54,7 @@ type Device struct {
 }
 
 // maxArgs is the most arguments of a call.
-const maxArgs = 8
+const maxArgs = 12
 
 // Count is the number of GPUs that the driver shows.
 func Count(l Library) (int, error) {
@@ -129,7 +131,7 @@ func (d *Device) inform() error {
 	for _, a := range []struct {
 		id int
 		to *int
-	}{{attrMajor, &d.Major}, {attrMinor, &d.Minor}, {attrMultiprocessors, &d.Multiprocessors}, {attrSharedOptin, &d.SharedBytes}, {attrL2, &d.L2Bytes}} {
+	}{{attrMajor, &d.Major}, {attrMinor, &d.Minor}, {attrMultiprocessors, &d.Multiprocessors}, {attrSharedOptin, &d.SharedBytes}, {attrL2, &d.L2Bytes}, {attrPools, &d.Pools}} {
 		if err := d.call(DeviceGetAttribute, "", d.res(0), uintptr(a.id), uintptr(d.dev)); err != nil {
 			return err
 		}

@@ -2,7 +2,7 @@
 // dlopen when it is first asked for: no toolkit, no cgo.
 //
 //	Library   calls of libcuda by number; Open finds the real one, tests bring their own
-//	Device    a GPU with its primary context: memory, streams, events, modules, graphs
+//	Device    a GPU with its primary context: memory, pools, streams, events, modules, graphs, tensor maps
 //	Error     what a call said; a sticky one poisons the Device for good
 //
 // Contexts belong to OS threads: Device.Enter locks the goroutine to its thread and makes

@@ -32,6 +32,7 @@ func (e *Error) Error() string {
 const (
 	OutOfMemory = 2
 	NotReady    = 600
+	NoUpdate    = 910 // GRAPH_EXEC_UPDATE_FAILURE
 )
 
 // sticky are the codes after which a context is no use (cuda.h: "the context cannot be

@@ -28,6 +28,11 @@ const (
 	MemGetInfo
 	MemAlloc
 	MemFree
+	MemPoolCreate
+	MemPoolDestroy
+	MemPoolSetAttribute
+	MemAllocFromPoolAsync
+	MemFreeAsync
 	MemHostAlloc
 	MemFreeHost
 	MemcpyHtoDAsync
@@ -54,9 +59,11 @@ const (
 	StreamBeginCapture
 	StreamEndCapture
 	GraphInstantiate
+	GraphExecUpdate
 	GraphLaunch
 	GraphExecDestroy
 	GraphDestroy
+	TensorMapEncodeTiled
 	functions
 )
 
@@ -68,13 +75,16 @@ var symbols = [functions]string{
 	PrimaryCtxRetain: "cuDevicePrimaryCtxRetain", PrimaryCtxRelease: "cuDevicePrimaryCtxRelease_v2", CtxSetCurrent: "cuCtxSetCurrent",
 	MemGetInfo: "cuMemGetInfo_v2", MemAlloc: "cuMemAlloc_v2", MemFree: "cuMemFree_v2", MemHostAlloc: "cuMemHostAlloc", MemFreeHost: "cuMemFreeHost",
 	MemcpyHtoDAsync: "cuMemcpyHtoDAsync_v2", MemcpyDtoHAsync: "cuMemcpyDtoHAsync_v2", MemcpyDtoDAsync: "cuMemcpyDtoDAsync_v2", MemsetD8Async: "cuMemsetD8Async",
+	MemPoolCreate: "cuMemPoolCreate", MemPoolDestroy: "cuMemPoolDestroy", MemPoolSetAttribute: "cuMemPoolSetAttribute",
+	MemAllocFromPoolAsync: "cuMemAllocFromPoolAsync", MemFreeAsync: "cuMemFreeAsync",
 	StreamCreate: "cuStreamCreate", StreamDestroy: "cuStreamDestroy_v2", StreamQuery: "cuStreamQuery",
 	EventCreate: "cuEventCreate", EventDestroy: "cuEventDestroy_v2", EventRecord: "cuEventRecord", EventElapsedTime: "cuEventElapsedTime",
 	ModuleLoadDataEx: "cuModuleLoadDataEx", ModuleUnload: "cuModuleUnload", ModuleGetFunction: "cuModuleGetFunction",
 	LinkCreate: "cuLinkCreate_v2", LinkAddData: "cuLinkAddData_v2", LinkComplete: "cuLinkComplete", LinkDestroy: "cuLinkDestroy",
 	FuncSetAttribute: "cuFuncSetAttribute", FuncGetAttribute: "cuFuncGetAttribute", LaunchKernelEx: "cuLaunchKernelEx",
 	StreamBeginCapture: "cuStreamBeginCapture_v2", StreamEndCapture: "cuStreamEndCapture",
-	GraphInstantiate: "cuGraphInstantiateWithFlags", GraphLaunch: "cuGraphLaunch", GraphExecDestroy: "cuGraphExecDestroy", GraphDestroy: "cuGraphDestroy",
+	GraphInstantiate: "cuGraphInstantiateWithFlags", GraphExecUpdate: "cuGraphExecUpdate_v2", GraphLaunch: "cuGraphLaunch", GraphExecDestroy: "cuGraphExecDestroy", GraphDestroy: "cuGraphDestroy",
+	TensorMapEncodeTiled: "cuTensorMapEncodeTiled",
 }
 
 func (f Function) String() string {

@@ -114,7 +114,9 @@ func (d *Device) Kernel(m Module, name string, shared int64) (Kernel, error) {
 type Launch struct {
 	Kernel  Kernel
 	config  *config
-	attrs   *attribute
+	attrs   *[2]attribute
+	overlap bool
+	cluster int
 	words   []uint64  // values of the parameters
 	pointer []uintptr // addresses of words
 }
@@ -137,14 +139,18 @@ type attribute struct {
 	value [16]uint32
 }
 
-const attrProgrammatic = 6 // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+// The attributes (CUlaunchAttributeID).
+const (
+	attrCluster      = 4 // CLUSTER_DIMENSION
+	attrProgrammatic = 6 // PROGRAMMATIC_STREAM_SERIALIZATION
+)
 
 // NewLaunch makes a launch of threads a block with n parameters of 8 bytes each.
 func NewLaunch(k Kernel, threads int, shared int64, n int) *Launch {
-	l := &Launch{Kernel: k, config: &config{}, attrs: &attribute{id: attrProgrammatic}, words: make([]uint64, n), pointer: make([]uintptr, n)}
+	l := &Launch{Kernel: k, config: &config{}, attrs: &[2]attribute{}, words: make([]uint64, n), pointer: make([]uintptr, n)}
 	l.config.grid, l.config.block = [3]uint32{1, 1, 1}, [3]uint32{uint32(threads), 1, 1}
 	l.config.shared = uint32(shared)
-	l.config.attrs = addr(l.attrs)
+	l.config.attrs = addr(&l.attrs[0])
 	for i := range l.words {
 		l.pointer[i] = addr(&l.words[i])
 	}
@@ -160,9 +166,31 @@ func (l *Launch) Blocks(n int64) { l.config.grid[0] = uint32(n) }
 // Overlaps lets the launch start before what it follows has ended, if that is a launch too
 // (programmatic dependent launch).
 func (l *Launch) Overlaps(on bool) {
-	l.attrs.value[0], l.config.count = 1, 0
-	if on {
-		l.config.count = 1
+	l.overlap = on
+	l.describe()
+}
+
+// Clusters makes clusters of so many neighbouring blocks, of which the grid is a multiple; 1: none
+// (compute capability 9.0).
+func (l *Launch) Clusters(blocks int) {
+	l.cluster = blocks
+	l.describe()
+}
+
+// describe writes the attributes.
+func (l *Launch) describe() {
+	l.config.count = 0
+	add := func(id uint32, value ...uint32) {
+		a := &l.attrs[l.config.count]
+		a.id = id
+		copy(a.value[:], value)
+		l.config.count++
+	}
+	if l.overlap {
+		add(attrProgrammatic, 1)
+	}
+	if l.cluster > 1 {
+		add(attrCluster, uint32(l.cluster), 1, 1)
 	}
 }
 
@@ -182,6 +210,9 @@ func (d *Device) Launch(s Stream, l *Launch) error {
 	if errors.As(err, &e) && e.What == "" {
 		e.What = fmt.Sprintf("kernel %s, %d blocks of %d threads, %d bytes of shared memory, %d registers",
 			l.Kernel.Name, l.config.grid[0], l.config.block[0], l.config.shared, l.Kernel.Register)
+		if l.cluster > 1 {
+			e.What += fmt.Sprintf(", clusters of %d", l.cluster)
+		}
 	}
 	return err
 }

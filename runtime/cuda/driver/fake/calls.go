@@ -30,7 +30,10 @@ var calls = map[driver.Function]func(d *Driver, a []uintptr) int{
 	},
 	driver.DeviceTotalMem: func(d *Driver, a []uintptr) int { put(a[0], uint64(d.Memory)); return Success },
 	driver.DeviceGetAttribute: func(d *Driver, a []uintptr) int {
-		v := map[uintptr]int{16: 4, 38: 1 << 20, 75: d.SM / 10, 76: d.SM % 10, 97: 227 << 10}
+		v := map[uintptr]int{16: 4, 38: 1 << 20, 75: d.SM / 10, 76: d.SM % 10, 97: 227 << 10, 115: 1}
+		if d.NoPools {
+			v[115] = 0
+		}
 		n, ok := v[a[1]]
 		if !ok {
 			return InvalidValue
@@ -59,33 +62,20 @@ var calls = map[driver.Function]func(d *Driver, a []uintptr) int{
 		put(a[1], uint64(d.Memory))
 		return Success
 	},
-	driver.MemAlloc: func(d *Driver, a []uintptr) int {
-		n := int64(a[1])
-		if code := d.allocation(); code != Success {
-			return code
-		}
-		if n <= 0 || n > d.Memory-d.used {
-			return OutOfMemory
-		}
-		base, b := heap(int(n))
-		for i := range b {
-			b[i] = 0xa5 // memory is anything
-		}
-		d.device[base] = b
-		d.used += n
-		put(a[0], uint64(base))
-		return Success
-	},
+	driver.MemAlloc: func(d *Driver, a []uintptr) int { return d.take(a[0], int64(a[1])) },
 	driver.MemFree: func(d *Driver, a []uintptr) int {
-		b, ok := d.device[a[0]]
-		if !ok {
+		if _, ok := d.device[a[0]]; !ok || d.isPooled(a[0]) {
 			return InvalidValue
 		}
 		d.drain()
-		d.used -= int64(len(b))
-		delete(d.device, a[0])
+		d.giveBack(a[0])
 		return Success
 	},
+	driver.MemPoolCreate:         func(d *Driver, a []uintptr) int { return d.create(a[0], &pool{}) },
+	driver.MemPoolDestroy:        drop[*pool],
+	driver.MemPoolSetAttribute:   poolSet,
+	driver.MemAllocFromPoolAsync: poolTake,
+	driver.MemFreeAsync:          poolGive,
 	driver.MemHostAlloc: func(d *Driver, a []uintptr) int {
 		if code := d.allocation(); code != Success {
 			return code
@@ -212,16 +202,32 @@ var calls = map[driver.Function]func(d *Driver, a []uintptr) int{
 		}
 		return d.create(a[0], &exec{g.ops})
 	},
-	driver.GraphDestroy:     drop[*graph],
-	driver.GraphExecDestroy: drop[*exec],
+	driver.GraphExecUpdate: func(d *Driver, a []uintptr) int {
+		e, ok := d.objects[a[0]].(*exec)
+		g, ok2 := d.objects[a[1]].(*graph)
+		if !ok || !ok2 {
+			return InvalidValue
+		}
+		if len(e.ops) != len(g.ops) || d.NoEdits {
+			const topologyChanged = 2
+			put(a[2], int32(topologyChanged))
+			return NoUpdate
+		}
+		e.ops = g.ops
+		return Success
+	},
+	driver.TensorMapEncodeTiled: tensorMap,
+	driver.GraphDestroy:         drop[*graph],
+	driver.GraphExecDestroy:     drop[*exec],
 	driver.GraphLaunch: func(d *Driver, a []uintptr) int {
 		e, ok := d.objects[a[0]].(*exec)
 		if !ok {
 			return InvalidValue
 		}
+		ops := e.ops // an update is of launches that come after it
 		return d.enqueue(a[1], func() {
-			d.note("graph %d", len(e.ops))
-			for _, op := range e.ops {
+			d.note("graph %d", len(ops))
+			for _, op := range ops {
 				op()
 			}
 		})

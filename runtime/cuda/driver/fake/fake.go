@@ -18,12 +18,14 @@ const (
 	InvalidPTX     = 218
 	NotFound       = 500
 	NotReady       = 600
+	NoUpdate       = 910
 	IllegalAddress = 700
 )
 
 var names = map[int]string{
 	InvalidValue: "CUDA_ERROR_INVALID_VALUE", OutOfMemory: "CUDA_ERROR_OUT_OF_MEMORY", InvalidContext: "CUDA_ERROR_INVALID_CONTEXT",
 	InvalidPTX: "CUDA_ERROR_INVALID_PTX", NotFound: "CUDA_ERROR_NOT_FOUND", IllegalAddress: "CUDA_ERROR_ILLEGAL_ADDRESS",
+	NoUpdate: "CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE",
 }
 
 // Kernel is an entry: Params words, and what a launch does with them.
@@ -37,6 +39,7 @@ type Launch struct {
 	Blocks, Threads int
 	Shared          int
 	Overlaps        bool // programmatic stream serialization
+	Cluster         int  // blocks of a cluster, 0: none
 	Words           []uint64
 	d               *Driver
 }
@@ -47,6 +50,8 @@ type Driver struct {
 	SM      int    // compute capability as targets spell it, 0: 90
 	Memory  int64  // bytes of the device, 0: 1 GiB
 	Refuse  string // code that contains it is refused
+	NoPools bool   // the device has no memory pools
+	NoEdits bool   // graphs are not updated
 	Hang    bool   // streams never come to their end
 	FailAt  int    // the allocation, counted from 1, that fails
 	FaultAt int    // the launch, counted from 1, that faults
@@ -58,6 +63,7 @@ type Driver struct {
 	next     uintptr
 	device   map[uintptr][]byte
 	pinned   map[uintptr][]byte
+	pooled   map[uintptr]bool // device memory of a pool; false: it was given back to a stream
 	objects  map[uintptr]any
 	entries  map[uintptr]*entry
 	used     int64
@@ -77,6 +83,7 @@ type (
 	event struct{ passed bool }
 	graph struct{ ops []func() }
 	exec  struct{ ops []func() }
+	pool  struct{}
 	entry struct {
 		Kernel
 		name   string
@@ -116,7 +123,7 @@ func (d *Driver) Call(f driver.Function, a ...uintptr) int {
 	defer d.mu.Unlock()
 	if d.objects == nil {
 		d.text, d.current, d.next = map[int][]byte{}, map[int]bool{}, 1
-		d.device, d.pinned, d.objects = map[uintptr][]byte{}, map[uintptr][]byte{}, map[uintptr]any{}
+		d.device, d.pinned, d.objects, d.pooled = map[uintptr][]byte{}, map[uintptr][]byte{}, map[uintptr]any{}, map[uintptr]bool{}
 		d.entries = map[uintptr]*entry{}
 		d.Counts = map[driver.Function]int{}
 		if d.SM == 0 {

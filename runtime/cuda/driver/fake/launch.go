@@ -107,10 +107,18 @@ func launch(d *Driver, a []uintptr) int {
 	if l.Blocks == 0 || l.Threads == 0 || l.Threads > 1024 || l.Shared > e.shared {
 		return InvalidValue
 	}
-	const attributeBytes, programmatic = 72, 6
+	const attributeBytes, cluster, programmatic = 72, 4, 6
 	for i := range uintptr(get[uint32](config + 48)) {
-		if at := get[uintptr](config+40) + i*attributeBytes; get[uint32](at) == programmatic {
+		switch at := get[uintptr](config+40) + i*attributeBytes; get[uint32](at) {
+		case programmatic:
 			l.Overlaps = get[int32](at+8) != 0
+		case cluster:
+			l.Cluster = int(get[uint32](at + 8))
+			if l.Cluster == 0 || l.Blocks%l.Cluster != 0 || get[uint32](at+12) != 1 || get[uint32](at+16) != 1 {
+				return InvalidValue
+			}
+		default:
+			return InvalidValue
 		}
 	}
 	for i := range e.Params {
