@@ -139,9 +139,11 @@ func (d decoderGPU) queries(s spanGPU) [][2]kernel.I32 {
 		x := d.elements(q, at, 2*st.words, live, scale)
 		var w []kernel.I32
 		order := d.keyOrder()
+		units := d.keyUnits()
 		for first := 0; first < len(x); first += len(order) {
 			for j := 0; j < len(order); j += 2 {
-				w = append(w, d.g.Pack(d.half, x[first+order[j]], x[first+order[j+1]]))
+				unit := k.Float(units[j/2%2])
+				w = append(w, d.g.Pack(d.half, x[first+order[j]].Mul(unit), x[first+order[j+1]].Mul(unit)))
 			}
 		}
 		for j := 0; j < st.words; j += 2 {
@@ -235,11 +237,12 @@ type softmaxGPU struct{ max, sum [2]kernel.F32 }
 // piece of out^T of a lane.
 type resultGPU struct {
 	softmaxGPU
-	out [][4]kernel.F32
+	zero []kernel.F32 // of codes: a lane's part of what zeros add to all dims of the two queries
+	out  [][4]kernel.F32
 }
 
 func (r resultGPU) values() []kernel.Value {
-	v := append(values(r.max[:]...), values(r.sum[:]...)...)
+	v := append(append(values(r.max[:]...), values(r.sum[:]...)...), values(r.zero...)...)
 	for _, o := range r.out {
 		v = append(v, values(o[:]...)...)
 	}
@@ -250,6 +253,9 @@ func (d decoderGPU) unwrap(v *[]kernel.Value) resultGPU {
 	var r resultGPU
 	copy(r.max[:], unwrap[kernel.F32](v, 2))
 	copy(r.sum[:], unwrap[kernel.F32](v, 2))
+	if d.bits > 0 {
+		r.zero = unwrap[kernel.F32](v, 2)
+	}
 	for range d.pad / 16 {
 		r.out = append(r.out, [4]kernel.F32(unwrap[kernel.F32](v, 4)))
 	}
@@ -318,6 +324,17 @@ func (d decoderGPU) scores(keys []kernel.I32, queries [][2]kernel.I32) [4]kernel
 
 // weights turns scores into B of the second product, and moves r to the new maxima.
 func (d decoderGPU) weights(s spanGPU, token kernel.I32, x [4]kernel.F32, r *resultGPU) [2]kernel.I32 {
+	return d.packed(d.softmax(s, token, x, r))
+}
+
+// packed is B of the second product, of two tokens' weights of two queries.
+func (d decoderGPU) packed(x [4]kernel.F32) [2]kernel.I32 {
+	g := d.g
+	return [2]kernel.I32{g.Transpose(g.Pack(d.half, x[0], x[1])), g.Transpose(g.Pack(d.half, x[2], x[3]))}
+}
+
+// softmax turns scores into weights, and moves r to the new maxima.
+func (d decoderGPU) softmax(s spanGPU, token kernel.I32, x [4]kernel.F32, r *resultGPU) [4]kernel.F32 {
 	g := d.g
 	first := token.Add(g.Warp().Times(16).Add(g.Lane().Shr(2)).I32())
 	for half := range 2 {
@@ -339,13 +356,16 @@ func (d decoderGPU) weights(s spanGPU, token kernel.I32, x [4]kernel.F32, r *res
 			x[2*half+q] = g.Exp2F(x[2*half+q].Sub(top))
 		}
 		r.sum[q] = r.sum[q].FMA(alpha[q], x[q].Add(x[2+q]))
+		if d.bits > 0 {
+			r.zero[q] = r.zero[q].Mul(alpha[q])
+		}
 	}
 	for j := range r.out {
 		for e := range 4 {
 			r.out[j][e] = r.out[j][e].Mul(alpha[e%2])
 		}
 	}
-	return [2]kernel.I32{g.Transpose(g.Pack(d.half, x[0], x[1])), g.Transpose(g.Pack(d.half, x[2], x[3]))}
+	return x
 }
 
 // accumulate adds weights times 16 values.

@@ -71,6 +71,9 @@ func (d decoderGPU) share(r resultGPU) {
 	for q := range 2 {
 		for lanes := int64(4); lanes <= 16; lanes *= 2 {
 			r.sum[q] = r.sum[q].Add(g.Xor(r.sum[q], lanes))
+			if d.bits > 0 {
+				r.zero[q] = r.zero[q].Add(g.Xor(r.zero[q], lanes))
+			}
 		}
 	}
 	kernel.When(k, l.Lt(k.Int(4)), func() {
@@ -82,13 +85,24 @@ func (d decoderGPU) share(r resultGPU) {
 	for q := range 2 {
 		n := quad.Times(2).Plus(int64(q))
 		scale := g.Exp2F(r.max[q].Sub(d.top(n)))
+		even, odd := scale, scale
+		if d.bits > 0 {
+			units := d.units()
+			even, odd = scale.Mul(k.Float(units[0])), scale.Mul(k.Float(units[1]))
+		}
+		piece := func(x, unit kernel.F32) kernel.F32 {
+			if d.bits > 0 {
+				return x.FMA(unit, r.zero[q].Mul(scale))
+			}
+			return x.Mul(unit)
+		}
 		kernel.When(k, n.Lt(k.Int(int64(d.p.Queries()))), func() {
 			to := d.outs().At(w.Times(int64(d.p.Queries())).Add(n).Times(int64(d.pad)))
 			j := 0
 			for _, st := range d.strips(8) {
 				for p := range st.words {
 					at := l.Shr(2).Times(int64(2 * st.words)).Plus(int64(st.at + 2*p))
-					kernel.StoreFloats(to.At(at), []kernel.F32{r.out[j][q].Mul(scale), r.out[j][2+q].Mul(scale)})
+					kernel.StoreFloats(to.At(at), []kernel.F32{piece(r.out[j][q], even), piece(r.out[j][2+q], odd)})
 					j++
 				}
 			}

@@ -77,7 +77,7 @@ var gpuKernels = append([]gpuKernel{
 	{"kvstore_q4", work.KVStore{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q4, Page: 64}, []string{"shfl.sync.bfly.b32", "div.rn.f32"}},
 	{"kvstore_q8_two", work.KVStore{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q8, Page: 64, Stream: 4, Place: []int{0, 4, 1, 5, 2, 6, 3, 7}}, []string{"shfl.sync.bfly.b32"}},
 	{"summarise_q4", work.Summarise{KVHeads: 8, Dim: 128, CacheEnc: kvpage.Q4, Page: 64, Summary: 16}, []string{"cvt.rn.satfinite.f16x2.f32"}},
-	{"decode_q4", decodeGPU(128, kvpage.Q4, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32", "fma.rn.f16x2"}},
+	{"decode_q4", decodeGPU(128, kvpage.Q4, 0), []string{"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "movmatrix", "ld.global.v4.u32"}},
 	{"decode_q4_all", allGPU(decodeGPU(128, kvpage.Q4, 0)), []string{"mma.sync"}},
 	{"decode_q8_all", allGPU(decodeGPU(128, kvpage.Q8, 0)), []string{"mma.sync"}},
 	{"decode_q4_64", decodeGPU(64, kvpage.Q4, 30), []string{"mma.sync"}},

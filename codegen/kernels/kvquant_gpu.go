@@ -105,23 +105,16 @@ func codePair(bits int, vector kernel.Ptr[kernel.U8], x kernel.I64) (a, b kernel
 	return w.And(255).F32(), w.Shr(8).F32()
 }
 
-// A float16 whose bits are 0x6400 plus a number below 1024 is that number plus 1024. So
-// codes become pairs of float16 by a mask and a sum; those four bits up in their half-word by
-// a product as well.
-
-// keyHalves turns words of codes of one key into pairs of float16: code less half of their
-// number, which makes sums of their products smaller. keyOrder says of which channels.
+// keyHalves turns words of codes of one key into pairs of small float16 (attention_codes_gpu.go).
+// keyOrder says of which channels: of four bits a low pair, then a high one.
 func (a attnGPU) keyHalves(w kernel.I32) []kernel.I32 {
 	k, g := a.k, a.g
 	if a.bits == 8 {
-		mid, magic := k.Twice(f16Int(1024+128)), k.Int32(0x64646464)
-		return []kernel.I32{g.SubPair(g.Bytes(w, magic, 0x4140), mid), g.SubPair(g.Bytes(w, magic, 0x4342), mid)}
+		return []kernel.I32{g.Bytes(w, k.Int32(0), 0x4140), g.Bytes(w, k.Int32(0), 0x4342)}
 	}
-	low, high := k.Twice(f16Int(1024+8)), k.Twice(f16Bits(-64-8))
 	var out []kernel.I32
 	for range 2 {
-		out = append(out, g.SubPair(w.And(0x000f000f).Or(k.Int32(0x64006400)), low),
-			g.FMAPair(kernel.Float16, w.And(0x00f000f0).Or(k.Int32(0x64006400)), k.Twice(f16Bits(1.0/16)), high))
+		out = append(out, w.And(0x000f000f), w.And(0x00f000f0))
 		w = w.Shr(8)
 	}
 	return out
@@ -138,29 +131,32 @@ func (a attnGPU) keyOrder() []int {
 	return []int{0, 1}
 }
 
-// valuePairs turns words of the same channels of two tokens into pairs of float16 values, a
+// keyUnits are the factors of queries for a low pair of codes and for a high one.
+func (a attnGPU) keyUnits() [2]float32 {
+	if a.bits == 4 {
+		return [2]float32{keyScale, float32(keyScale) / highUp}
+	}
+	return [2]float32{1, 1}
+}
+
+// valuePairs turns words of the same channels of two tokens into pairs of small float16, a
 // channel each, in order. With half only the low half of the words counts.
-func (a attnGPU) valuePairs(x, y kernel.I32, half bool, scale, zero kernel.I32) []kernel.I32 {
+func (a attnGPU) valuePairs(x, y kernel.I32, half bool) []kernel.I32 {
 	k, g := a.k, a.g
-	value := func(code kernel.I32) kernel.I32 { return g.FMAPair(kernel.Float16, code, scale, zero) }
 	var out []kernel.I32
 	if a.bits == 8 {
-		bias, magic := k.Twice(f16Int(1024)), k.Int32(0x64646464)
 		for _, pick := range []int32{0x5140, 0x7362} {
 			c := g.Bytes(x, y, pick)
-			out = append(out, value(g.SubPair(g.Bytes(c, magic, 0x4140), bias)), value(g.SubPair(g.Bytes(c, magic, 0x4342), bias)))
+			out = append(out, g.Bytes(c, k.Int32(0), 0x4140), g.Bytes(c, k.Int32(0), 0x4342))
 			if half {
 				break
 			}
 		}
 		return out
 	}
-	low, high := k.Twice(f16Int(1024)), k.Twice(f16Bits(-64))
 	for _, w := range []kernel.I32{g.Evens(x, y), g.Odds(x, y)} {
 		for range 2 { // bytes of an even channel, high, and the odd one after it
-			odd := g.SubPair(w.And(0x000f000f).Or(k.Int32(0x64006400)), low)
-			even := g.FMAPair(kernel.Float16, w.And(0x00f000f0).Or(k.Int32(0x64006400)), k.Twice(f16Bits(1.0/16)), high)
-			out = append(out, value(even), value(odd))
+			out = append(out, w.And(0x00f000f0), w.And(0x000f000f))
 			w = w.Shr(8)
 		}
 		if half {
@@ -170,7 +166,7 @@ func (a attnGPU) valuePairs(x, y kernel.I32, half bool, scale, zero kernel.I32) 
 	return out
 }
 
-// f16Int is the float16 of an integer from 1024 to 2047; f16Bits that of another number.
+// f16Int is the float16 of an integer from 1024 to 2047; f16Bits that of another normal number.
 func f16Int(n int) uint16 { return uint16(0x6400 + n - 1024) }
 func f16Bits(x float32) uint16 {
 	w := math.Float32bits(x)

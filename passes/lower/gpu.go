@@ -53,7 +53,7 @@ func gemm(p work.Linear, most int64) work.GEMM {
 func attentionGPU(t target.Target, p work.Attention) work.Params {
 	if p.Phase == work.Decode {
 		p.Split = splitOf(SplitGPU, p.Page)
-		return work.DecodeGPU{Attention: p, Blocks: BlocksPerSM * t.Multiprocessors}
+		return work.DecodeGPU{Attention: p, Blocks: work.BlocksPerSM(p.CacheEnc) * t.Multiprocessors}
 	}
 	return work.PrefillGPU{Attention: p}
 }
@@ -68,8 +68,8 @@ const SplitGPU = 128
 // summaries a page of 64 tokens they are a million tokens.
 const KeysGPU = 1 << 12
 
-// BlocksPerSM is how many items of decode attention a multiprocessor gets.
-const BlocksPerSM = 2
+// SelectBlocksPerSM is how many items of a selection of pages a multiprocessor gets.
+const SelectBlocksPerSM = 2
 
 // layoutOf is the layout that a target's kernels read a weight in.
 func layoutOf(t target.Target, w *ir.Weight) string {

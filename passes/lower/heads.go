@@ -56,7 +56,7 @@ func matchMerged(b *body) (Found, error) {
 		for _, class := range []*work.Attention{&p.Full, &p.Stream} {
 			class.Split = splitOf(SplitGPU, class.Page)
 		}
-		k.Kernel = work.HeadGroupsGPU{HeadGroups: p, Blocks: BlocksPerSM * b.t.Multiprocessors}
+		k.Kernel = work.HeadGroupsGPU{HeadGroups: p, Blocks: work.BlocksPerSM(p.Full.CacheEnc) * b.t.Multiprocessors}
 	}
 	return k, f32s(vals["q"], o)
 }

@@ -49,7 +49,7 @@ func matchSelect(b *body) (Found, error) {
 	}
 	k := Found{p, vals}
 	if b.gpu() {
-		g := work.PageSelectGPU{PageSelect: p, Blocks: BlocksPerSM * b.t.Multiprocessors, Keys: KeysGPU}
+		g := work.PageSelectGPU{PageSelect: p, Blocks: SelectBlocksPerSM * b.t.Multiprocessors, Keys: KeysGPU}
 		k.Kernel = g
 	}
 	return k, f32s(q)

@@ -86,11 +86,16 @@ type memoryResult struct {
 	Cache   int64 `json:"cache"`         // the most so far
 	Exact   int64 `json:"cache_formula"` // of the tokens, where tables keep sink and recent alone
 	Paged   int64 `json:"cache_pages"`   // and in whole pages with their summaries
+	Device  int64 `json:"device"`        // what the program holds of a GPU's memory, its cache to the longest context; 0 on a CPU
 }
 
 // cacheText is one line of it.
 func (m memoryResult) cacheText() string {
-	return fmt.Sprintf("cache %s at most: %s by the formula, %s in whole pages", bytesText(m.Cache), bytesText(m.Exact), bytesText(m.Paged))
+	text := fmt.Sprintf("cache %s at most: %s by the formula, %s in whole pages", bytesText(m.Cache), bytesText(m.Exact), bytesText(m.Paged))
+	if m.Device > 0 {
+		text += fmt.Sprintf("; %s of the device's memory", bytesText(m.Device))
+	}
+	return text
 }
 
 // memory is what the model takes for sequences of n tokens, and the most that this process ever had.
@@ -100,7 +105,11 @@ func (l *loaded) memory(ctx context.Context, sequences, n int) (memoryResult, er
 		return memoryResult{}, err
 	}
 	exact, paged := l.prog.CacheNeed(n)
-	return memoryResult{PeakRSS: peakRSS(), Weights: s.Memory.Weights + s.Memory.Mapped, Cache: s.CachePeak,
+	var held int64
+	if l.prog.Machine().Device != runtime.CPU {
+		held = s.Memory.Total() + s.Memory.Caches
+	}
+	return memoryResult{Device: held, PeakRSS: peakRSS(), Weights: s.Memory.Weights + s.Memory.Mapped, Cache: s.CachePeak,
 		Exact: exact * int64(sequences), Paged: paged * int64(sequences)}, nil
 }
 
