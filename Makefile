@@ -15,7 +15,7 @@ TEST   := $(GO) run ./tests/report $(GO) test -p 2 -vet=off
 FUZZTIME ?= 30s
 SEEDS    ?= 20
 
-.PHONY: run test build llvm data format vet gorgonia arch unit golden conformance kernels models script race fuzz sweep gpu-check rewrites passkeys
+.PHONY: run test build llvm data format vet gorgonia arch unit golden conformance kernels models script race fuzz sweep gpu-check ptx rewrites passkeys
 
 build:
 	@$(BUILD) -o bin/quire ./tools/quire
@@ -98,6 +98,10 @@ rewrites: llvm data
 
 passkeys: llvm data
 	@$(GO) run ./tests/bench/quality passkeys -tokens 4096 $(FLAGS)
+
+# Every kernel of every example spec through ptxas, minutes of it.
+ptx:
+	@$(TEST) -timeout 0 ./tests/conformance -run ExampleKernels -assemble
 
 # A folder that checks a GPU on a machine with a driver and no more: bin/gpu-check/run.sh there. SMOLLM2=no leaves
 # the model's 100 MB out.

@@ -58,6 +58,9 @@ func TestPtxas(t *testing.T) {
 			if spilled := u.Stack + u.SpillLoads + u.SpillStores; spilled > 0 && m.sm == m.target || spilled > strangerSpills {
 				t.Errorf("%s for %s: %d bytes of stack, %d and %d of spills, expected none", kernel, m.sm, u.Stack, u.SpillStores, u.SpillLoads)
 			}
+			if u.Waits != "" {
+				t.Errorf("%s for %s: %s", kernel, m.sm, u.Waits)
+			}
 			regs := fmt.Sprint(u.Registers)
 			if u.SpillStores > 0 {
 				regs += fmt.Sprintf("+%d", u.SpillStores)

@@ -61,12 +61,15 @@ type Usage struct {
 	Registers                      int
 	Stack, SpillStores, SpillLoads int // bytes
 	Shared                         int // bytes of static shared memory
+
+	Waits string // what ptxas remarks of asynchronous products that wait for each other, "" if nothing
 }
 
 var (
 	usageHead  = regexp.MustCompile(`Function properties for (\S+)|Compiling entry function '(\S+)'`)
 	usageStack = regexp.MustCompile(`(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads`)
 	usageRegs  = regexp.MustCompile(`Used (\d+) registers`)
+	usageWaits = regexp.MustCompile(`((?:wgmma\S*|'setmaxnreg') .*(?:serialized|injected|ignored).*) in (?:the )?function '(\S+)'`)
 	usageSmem  = regexp.MustCompile(`(\d+) bytes smem`)
 )
 
@@ -129,7 +132,12 @@ func (p Ptxas) AssembleFor(ctx context.Context, sm, ptx string) ([]byte, []Usage
 func usages(log string) []Usage {
 	var out []Usage
 	num := func(s string) int { n, _ := strconv.Atoi(s); return n }
+	waits := map[string]string{} // they stand before their kernel, or far behind
 	for line := range strings.Lines(log) {
+		if m := usageWaits.FindStringSubmatch(line); m != nil {
+			waits[m[2]] = m[1]
+			continue
+		}
 		if m := usageHead.FindStringSubmatch(line); m != nil {
 			name := m[1] + m[2]
 			if len(out) == 0 || out[len(out)-1].Kernel != name {
@@ -149,6 +157,9 @@ func usages(log string) []Usage {
 		if m := usageSmem.FindStringSubmatch(line); m != nil {
 			u.Shared = num(m[1])
 		}
+	}
+	for i := range out {
+		out[i].Waits = waits[out[i].Kernel]
 	}
 	return out
 }
