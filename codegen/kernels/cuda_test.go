@@ -24,19 +24,23 @@ import (
 // The tests of GPU kernels run on a GPU too, from a test binary that needs no compiler:
 //
 //	go test -c -o kernels.test ./codegen/kernels
-//	./kernels.test -bundle DIR                simulates, and fills DIR with PTX and TESTS, the names of tests for a GPU
-//	./kernels.test -bundle DIR -device cuda -test.run "$(paste -sd'|' DIR/TESTS)"   runs that PTX
+//	./kernels.test -bundle DIR                  simulates, and fills DIR with PTX and TESTS, the names of tests for a GPU
+//	./kernels.test -bundle DIR -device bundle   simulates what TESTS names, and fails where DIR lacks a kernel
+//	./kernels.test -bundle DIR -device cuda     runs what TESTS names, by DIR's PTX
 //
-// tests/gpucheck does both.
+// tests/gpucheck does all three.
 var (
-	device = flag.String("device", "simt", "what runs GPU kernels: simt or cuda")
-	bundle = flag.String("bundle", "", "folder of compiled kernels, filled by simt and read by cuda")
+	device = flag.String("device", "simt", "what runs GPU kernels: simt, cuda, or bundle: simt with no compiler")
+	bundle = flag.String("bundle", "", "folder of compiled kernels, filled by simt and read by others")
 )
 
-// bundleTools are LLVM's tools, or for cuda what they left in the bundle.
+// filling says that there is a bundle, to be filled.
+func filling() bool { return *bundle != "" && *device == "simt" }
+
+// bundleTools are LLVM's tools, or where a bundle is read what they left there.
 func bundleTools() (llc.Tools, error) {
 	release := filepath.Join(*bundle, "RELEASE")
-	if *device == "cuda" {
+	if !filling() {
 		text, err := os.ReadFile(release)
 		return llc.Tools{Release: string(text), Cache: llc.Cache{Dir: *bundle}}, err
 	}
@@ -54,10 +58,11 @@ func bundleTools() (llc.Tools, error) {
 // ptxOf is the kernel's PTX, from the bundle if there is one.
 func ptxOf(t testing.TB, tgt target.Target, p work.Params, name string) string {
 	t.Helper()
-	tools, err := findTools()
+	of := findTools
 	if *bundle != "" {
-		tools, err = bundleTools()
+		of = bundleTools
 	}
+	tools, err := of()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +71,16 @@ func ptxOf(t testing.TB, tgt target.Target, p work.Params, name string) string {
 		t.Fatal(err)
 	}
 	ptx, err := tools.PTX(context.Background(), tgt, name, text)
+	if err != nil && *bundle != "" && !filling() {
+		t.Fatalf("%s lacks kernel %s of %s for %s, or was filled by another version of this binary", *bundle, name, p.Key(), tgt)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ptx
 }
 
-// pack puts a kernel's PTX into the bundle, if there is one to fill.
+// pack puts a kernel's PTX into the bundle that is filled, or finds it in one that is looked at.
 func pack(t testing.TB, tgt target.Target, p work.Params, name string) {
 	t.Helper()
 	if *bundle != "" && *device != "cuda" {

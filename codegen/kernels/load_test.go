@@ -24,7 +24,13 @@ type lib struct {
 	gpu    *simulated
 }
 
-var findTools = sync.OnceValues(func() (llc.Tools, error) { return llc.Find(context.Background()) })
+// findTools are LLVM's: there are none where a bundle is read.
+var findTools = sync.OnceValues(func() (llc.Tools, error) {
+	if *device != "simt" {
+		return llc.Tools{}, fmt.Errorf("nothing is compiled for -device %s", *device)
+	}
+	return llc.Find(context.Background())
+})
 
 // open compiles kernels for a target and loads them. Kernels are named k0, k1, ...
 func open(t testing.TB, tgt target.Target, ps ...work.Params) lib {

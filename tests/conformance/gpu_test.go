@@ -24,21 +24,22 @@ import (
 // The models of TestGPU run on a GPU, from a test binary that needs no compiler:
 //
 //	go test -c -o conformance.test ./tests/conformance
-//	./conformance.test -test.run TestGPU -bundle DIR                compiles them, and fills DIR with PTX
-//	./conformance.test -test.run TestGPU -bundle DIR -device cuda   runs that PTX beside the oracle
+//	./conformance.test -test.run TestGPU -bundle DIR                  compiles them, and fills DIR with PTX
+//	./conformance.test -test.run TestGPU -bundle DIR -device bundle   fails where DIR lacks a kernel
+//	./conformance.test -test.run TestGPU -bundle DIR -device cuda     runs that PTX beside the oracle
 //
-// Without flags they are lowered and no more. tests/gpucheck does both.
+// Without flags they are lowered and no more. tests/gpucheck does all three.
 var (
-	on     = flag.String("device", "", "cuda: run the models of TestGPU on a GPU")
-	bundle = flag.String("bundle", "", "folder of PTX, filled without a device and read with one")
+	on     = flag.String("device", "", "cuda: run the models of TestGPU on a GPU; bundle: make their programs from a bundle alone")
+	bundle = flag.String("bundle", "", "folder of PTX, filled without -device and read with it")
 	shards = flag.Int("shards", 1, "processes that share the models of TestGPU")
 	shard  = flag.Int("shard", 0, "this process")
 )
 
-// gpuTools are LLVM's tools, or for a GPU's run what they left in the bundle.
+// gpuTools are LLVM's tools, or where a bundle is read what they left there.
 func gpuTools(ctx context.Context) (llc.Tools, error) {
 	release := filepath.Join(*bundle, "RELEASE")
-	if *on == "cuda" {
+	if *on != "" {
 		text, err := os.ReadFile(release)
 		return llc.Tools{Release: string(text), Cache: llc.Cache{Dir: *bundle}}, err
 	}
@@ -181,7 +182,7 @@ func loadGPU(t *testing.T, v variant, tgt machine.Target) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *on == "" {
+	if *on != "cuda" {
 		return nil
 	}
 	s := newSubject(t, v, m, p, 64, 200)
