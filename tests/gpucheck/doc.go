@@ -19,7 +19,7 @@
 //
 // The tests say themselves which models and kernels there are (tests/conformance/gpu_test.go): a rewrite that gets
 // kernels shows up in the table by itself. What a part could not do is counted as not run, by name, never as passed.
-// Logs of all parts are in logs/. The exit code is 0 if all ran and passed, 1 if something failed, 3 if nothing
+// So is what -limit (240s, say) left no time for. Logs of all parts are in logs/. The exit code is 0 if all ran and passed, 1 if something failed, 3 if nothing
 // failed but something did not run.
 //
 // Border law: as tests; the standard library alone, for a machine that has nothing.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -29,17 +30,22 @@ func (r *result) add(o result) {
 func main() {
 	only := flag.String("only", "", "parts to run, by commas; all of them if empty")
 	jobs := flag.Int("jobs", max(1, runtime.NumCPU()/2), "processes at once")
+	limit := flag.Duration("limit", 24*time.Hour, "time for all parts: what has not ended then is counted as not run")
 	flag.Parse()
 	if err := os.MkdirAll("logs", 0o755); err != nil {
 		fmt.Fprintln(os.Stderr, "gpucheck:", err)
 		os.Exit(2)
 	}
-	list, err := parts()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), *limit, errLimit)
+	defer cancel()
+	list, err := parts(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gpucheck:", err)
 		os.Exit(2)
 	}
-	os.Exit(check(list, *only, *jobs))
+	code := check(list, *only, *jobs)
+	cancel()
+	os.Exit(code)
 }
 
 // check runs the parts, together but for those that want the device for themselves, and prints the table.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,14 +16,20 @@ import (
 // patience is how long a process may take: a kernel that hangs ends there.
 const patience = 8 * time.Minute
 
+// errLimit ends what -limit leaves no time for.
+var errLimit = errors.New("the time was over")
+
 // command runs a program, keeps what it says in logs/, and returns it.
-func command(name, path string, args ...string) (log string, seconds float64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func command(ctx context.Context, name, path string, args ...string) (log string, seconds float64, err error) {
+	if ctx.Err() != nil {
+		return "", 0, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no end after %v", patience))
 	defer cancel()
 	start := time.Now()
 	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	if ctx.Err() != nil {
-		err = fmt.Errorf("no end after %v", patience)
+		err = context.Cause(ctx)
 	}
 	if werr := os.WriteFile(filepath.Join("logs", name+".txt"), out, 0o644); werr != nil && err == nil {
 		err = werr
@@ -31,9 +38,9 @@ func command(name, path string, args ...string) (log string, seconds float64, er
 }
 
 // test runs tests of a binary.
-func test(name, path, run string, args ...string) func() result {
+func test(ctx context.Context, name, path, run string, args ...string) func() result {
 	return func() result {
-		log, seconds, err := command(name, path, append([]string{"-test.v", "-test.run", run}, args...)...)
+		log, seconds, err := command(ctx, name, path, append([]string{"-test.v", "-test.run", run}, args...)...)
 		r := tests(log, err)
 		r.seconds = seconds
 		return r
@@ -81,6 +88,8 @@ func tests(log string, err error) result {
 		}
 	}
 	switch {
+	case errors.Is(err, errLimit):
+		r.notRun = append(r.notRun, strings.TrimSpace("what follows "+at)+": "+err.Error())
 	case err != nil && r.failed == 0:
 		r.failed++
 		r.failures = append(r.failures, fmt.Sprintf("%v: %s", err, last(log)))
@@ -105,7 +114,7 @@ func last(log string) string {
 const margin = 0.05
 
 // smollm2 compares greedy tokens with those of tests/e2e/testdata/smollm2/greedy.json, a prompt a test.
-func smollm2() result {
+func smollm2(ctx context.Context) result {
 	var ref struct {
 		Prompts []struct {
 			Name   string
@@ -127,10 +136,14 @@ func smollm2() result {
 	var r result
 	for _, p := range ref.Prompts {
 		ids := strings.Trim(strings.ReplaceAll(fmt.Sprint(p.IDs), " ", ","), "[]")
-		log, seconds, err := command("smollm2-"+p.Name, "./quire", "run", "-m", "smollm2.quire", "--tokens", ids, "-n", fmt.Sprint(len(p.Tokens)),
+		log, seconds, err := command(ctx, "smollm2-"+p.Name, "./quire", "run", "-m", "smollm2.quire", "--tokens", ids, "-n", fmt.Sprint(len(p.Tokens)),
 			"--ignore-eos", "--temp", "0", "--device", "cuda", "--json")
 		r.seconds += seconds
 		if err != nil {
+			if errors.Is(err, errLimit) {
+				r.notRun = append(r.notRun, p.Name+": "+err.Error())
+				continue
+			}
 			if strings.Contains(log, "no such device") {
 				r.notRun = append(r.notRun, p.Name+": "+last(log))
 				continue

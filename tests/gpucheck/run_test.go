@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 )
 
 const failing = `=== RUN   TestGPU
@@ -35,6 +37,8 @@ func TestTests(t *testing.T) {
 			failures: []string{"TestGPU/family_llama/sm_80: N=1 S=1: logits of row 0 are far"}}},
 		{"a crash", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\npanic: oh\n\ngoroutine 1\n", errors.New("exit status 2"),
 			result{passed: 1, failed: 1, failures: []string{"exit status 2: panic: oh"}}},
+		{"no time", "=== RUN   TestA\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n", errLimit,
+			result{passed: 1, notRun: []string{"what follows TestB: the time was over"}}},
 		{"no such test", "testing: warning: no tests to run\nPASS\n", nil, result{notRun: []string{"no test of that name"}}},
 	} {
 		if got := tests(c.log, c.err); !reflect.DeepEqual(got, c.want) {
@@ -64,9 +68,25 @@ func TestSanitizer(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "compute-sanitizer"), []byte("#!/bin/sh\n"+c.script), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		r := sanitizer("memcheck", "ERROR SUMMARY: 0 errors").runs[0]()
+		r := sanitizer(t.Context(), "memcheck", "ERROR SUMMARY: 0 errors").runs[0]()
 		if r.passed != c.passed || r.failed != c.failed || len(r.notRun) != c.noRun {
 			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+}
+
+// What takes longer than there is time for is ended, and what would follow it is not begun: neither has failed.
+func TestLimit(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("logs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errLimit)
+	defer cancel()
+	for i := range 2 {
+		_, _, err := command(ctx, "slow", "sleep", "20")
+		if r := tests("", err); r.failed != 0 || r.passed != 0 || len(r.notRun) != 1 {
+			t.Errorf("command %d: %v, %+v", i, err, r)
 		}
 	}
 }
