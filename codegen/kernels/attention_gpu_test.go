@@ -198,6 +198,11 @@ func TestPrefillGPUOverPickedPages(t *testing.T) {
 		for _, p := range []work.Attention{
 			{Heads: 8, KVHeads: 2, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 3},
 			{Heads: 6, KVHeads: 2, Dim: 48, CacheEnc: layout.BF16, Page: 128, Summary: 32, Budget: 2, PerHead: true},
+			{Heads: 4, KVHeads: 2, Dim: 128, CacheEnc: layout.F16, Page: 64, Summary: 64, Budget: 2, PerHead: true}, // eight warps from here on
+			{Heads: 5, KVHeads: 1, Dim: 112, CacheEnc: layout.BF16, Page: 64, Summary: 16, Budget: 1, Softcap: 5},
+			{Heads: 3, KVHeads: 1, Dim: 256, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 2},
+			{Heads: 4, KVHeads: 2, Dim: 96, CacheEnc: kvpage.Q4, Page: 64, Summary: 16, Budget: 2},
+			{Heads: 2, KVHeads: 1, Dim: 128, CacheEnc: kvpage.Q8, Page: 64, Summary: 16, Budget: 3, PerHead: true},
 		} {
 			p.Scale, p.Phase = float32(1/math.Sqrt(float64(p.Dim))), work.Prefill
 			full := work.PrefillGPU{Attention: p}

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -40,5 +41,15 @@ func families() []gpuKernel {
 		out = append(out, gpuKernel{fmt.Sprintf("wide%d_glu_round", columns), work.GEMV{Linear: wide, Columns: columns, Round: half}, []string{"cvt.rn.satfinite.f16x2.f32"}})
 	}
 	spans := &work.Round{Dim: 4096, To: work.F16, Span: 64}
+	for _, v := range []struct {
+		name string
+		dim  int
+		enc  layout.Enc
+		cap  float32
+	}{{"prefill_picks_256", 256, layout.F16, 0}, {"prefill_picks_cap", 128, layout.BF16, 50}, {"prefill_picks_q4", 128, kvpage.Q4, 0}, {"prefill_picks_q8_256", 256, kvpage.Q8, 0}} {
+		p := prefillPicks(true)
+		p.Dim, p.CacheEnc, p.Softcap = v.dim, v.enc, v.cap
+		out = append(out, gpuKernel{v.name, p, []string{"ldmatrix"}})
+	}
 	return append(out, gpuKernel{"norm_round", work.Norm{Dim: 4096, RMS: *rms, Round: spans}, []string{"cvt.rn.satfinite.f16x2.f32"}})
 }
