@@ -220,15 +220,10 @@ func (b *builder) cacheIndex(name string) int {
 
 // pages is the page table of the cache that is a part's operand of a name.
 func (b *builder) pages(p *ir.Part, cache string) (program.Arg, error) {
-	i := 0
-	for _, o := range p.Kernel.Operands() {
-		if !ir.Bound(o) {
-			continue
-		}
-		if a := p.Args[i]; o.Name == cache && a.Type.Cache != "" {
+	for o, a := range p.Operands() {
+		if o.Name == cache && a.Type.Cache != "" {
 			return program.Arg{Kind: program.ArgPages, Index: b.p.Caches[b.cacheIndex(a.Type.Cache)].Table}, nil
 		}
-		i++
 	}
 	return program.Arg{}, fmt.Errorf("no cache among the operands")
 }

@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"iter"
 	"slices"
 
 	"quire/ir/types"
@@ -110,6 +111,18 @@ func (f *Func) Add(m *Module, op Op, attrs Attrs, args ...*Value) (*Value, error
 	return v, nil
 }
 
+// AddBefore makes a Value by inference in front of at, with its scope.
+func (f *Func) AddBefore(m *Module, at *Value, op Op, attrs Attrs, args ...*Value) (*Value, error) {
+	t, err := Infer(m, op, attrs, args)
+	if err != nil {
+		return nil, err
+	}
+	v := f.NewValue(op, t, attrs, args...)
+	v.Scope, v.Pos = at.Scope, at.Pos
+	f.InsertBefore(at, v)
+	return v, nil
+}
+
 // Walk calls fn for each Value of the body, launch bodies included, in order.
 func (f *Func) Walk(fn func(*Value)) {
 	for _, v := range f.Body {
@@ -184,6 +197,22 @@ func WeightName(v *Value) string {
 		return a.Name
 	}
 	return ""
+}
+
+// Operands are the operands of the part's kernel that are bound to Values, in order.
+func (p *Part) Operands() iter.Seq2[work.Operand, *Value] {
+	return func(yield func(work.Operand, *Value) bool) {
+		i := 0
+		for _, o := range p.Kernel.Operands() {
+			if !Bound(o) {
+				continue
+			}
+			if !yield(o, p.Args[i]) {
+				return
+			}
+			i++
+		}
+	}
 }
 
 // Bound reports whether an operand of a kernel is bound to a Value of the Func.

@@ -7,18 +7,26 @@ import (
 
 // ropeTable is one row of angles. The frequencies are constants of the kernel.
 func ropeTable(k *kernel.Kernel, p work.RopeTable) {
+	cs, angle := angles(k, p)
+	kernel.Each(k, k.Int(0), k.Int(int64(len(p.Freq))), 1, func(i kernel.I64) {
+		cos, sin := angle(i)
+		kernel.StoreF32(cs.At(i.Times(2)), cos)
+		kernel.StoreF32(cs.At(i.Times(2)).Plus(1), sin)
+	})
+}
+
+// angles are where a row of the table lies, and its i-th cosine and sine.
+func angles(k *kernel.Kernel, p work.RopeTable) (cs kernel.Ptr[kernel.F32], angle func(i kernel.I64) (cos, sin kernel.F32)) {
 	pos := kernel.LoadI32(kernel.Arg[kernel.I32](k, "pos").At(k.Item())).F32()
-	cs := kernel.Arg[kernel.F32](k, "cs").At(k.Item().Times(int64(p.RotaryDim)))
 	scale := p.Scale
 	if scale == 0 {
 		scale = 1
 	}
 	freq := k.Data(p.Freq)
-	kernel.Each(k, k.Int(0), k.Int(int64(len(p.Freq))), 1, func(i kernel.I64) {
-		sin, cos := sincos(pos.Mul(kernel.LoadF32(freq.At(i))).F64(), k)
-		kernel.StoreF32(cs.At(i.Times(2)), cos.Mul(k.Float(scale)))
-		kernel.StoreF32(cs.At(i.Times(2)).Plus(1), sin.Mul(k.Float(scale)))
-	})
+	return kernel.Arg[kernel.F32](k, "cs").At(k.Item().Times(int64(p.RotaryDim))), func(i kernel.I64) (cos, sin kernel.F32) {
+		sin, cos = sincos(pos.Mul(kernel.LoadF32(freq.At(i))).F64(), k)
+		return cos.Mul(k.Float(scale)), sin.Mul(k.Float(scale))
+	}
 }
 
 // pair gives the two elements that rotate by angle i.

@@ -127,16 +127,10 @@ func mapGPU(k *kernel.Kernel, p work.Map) {
 
 // ropeTableGPU is one row of angles, a pair a thread.
 func ropeTableGPU(k *kernel.Kernel, p work.RopeTable) {
-	pos := kernel.LoadI32(kernel.Arg[kernel.I32](k, "pos").At(k.Item())).F32()
-	cs := kernel.Arg[kernel.F32](k, "cs").At(k.Item().Times(int64(p.RotaryDim)))
-	scale := p.Scale
-	if scale == 0 {
-		scale = 1
-	}
-	freq := k.Data(p.Freq)
+	cs, angle := angles(k, p)
 	newRowGPU(k, p).each(len(p.Freq), 1, func(i kernel.I64) {
-		sin, cos := sincos(pos.Mul(kernel.LoadF32(freq.At(i))).F64(), k)
-		kernel.StoreFloats(cs.At(i.Times(2)), []kernel.F32{cos.Mul(k.Float(scale)), sin.Mul(k.Float(scale))})
+		cos, sin := angle(i)
+		kernel.StoreFloats(cs.At(i.Times(2)), []kernel.F32{cos, sin})
 	})
 }
 

@@ -80,12 +80,8 @@ func rounded(f *ir.Func) []*rows {
 	each := func(do func(p *ir.Part, o work.Operand, v *ir.Value)) {
 		for _, l := range f.Body {
 			for _, p := range l.Launch {
-				i := 0
-				for _, o := range p.Kernel.Operands() {
-					if ir.Bound(o) {
-						do(p, o, p.Args[i])
-						i++
-					}
+				for o, v := range p.Operands() {
+					do(p, o, v)
 				}
 			}
 		}

@@ -117,13 +117,7 @@ func lastUse(f *ir.Func) map[*ir.Value]int {
 // have, or -1.
 func takeOver(p *ir.Part, d *ir.Value, i int, last map[*ir.Value]int, at map[*ir.Value]int, slots []slot) int {
 	names := inPlace[p.Kernel.Family()]
-	k := 0
-	for _, o := range p.Kernel.Operands() {
-		if !ir.Bound(o) {
-			continue
-		}
-		a := p.Args[k]
-		k++
+	for o, a := range p.Operands() {
 		if !slices.Contains(names, o.Name) || a.Op != ir.OpBuffer || last[a] != i || boundElsewhere(p, a, names) {
 			continue
 		}
@@ -137,15 +131,10 @@ func takeOver(p *ir.Part, d *ir.Value, i int, last map[*ir.Value]int, at map[*ir
 // boundElsewhere reports whether a is also an operand whose memory may not change
 // while the kernel runs.
 func boundElsewhere(p *ir.Part, a *ir.Value, names []string) bool {
-	k := 0
-	for _, o := range p.Kernel.Operands() {
-		if !ir.Bound(o) {
-			continue
-		}
-		if p.Args[k] == a && !slices.Contains(names, o.Name) {
+	for o, b := range p.Operands() {
+		if b == a && !slices.Contains(names, o.Name) {
 			return true
 		}
-		k++
 	}
 	return false
 }

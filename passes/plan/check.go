@@ -16,17 +16,8 @@ func Check(f *ir.Func) error {
 	for i, l := range f.Body {
 		for _, p := range l.Launch {
 			names := inPlace[p.Kernel.Family()]
-			k := 0
-			for _, o := range p.Kernel.Operands() {
-				if !ir.Bound(o) {
-					continue
-				}
-				a := p.Args[k]
-				k++
-				if a.Op != ir.OpBuffer {
-					continue
-				}
-				if slices.Contains(p.Dst, a) {
+			for o, a := range p.Operands() {
+				if a.Op != ir.OpBuffer || slices.Contains(p.Dst, a) {
 					continue
 				}
 				if holds[slotNo(a)] != a {

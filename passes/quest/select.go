@@ -105,11 +105,11 @@ func (o Options) attention(m *ir.Module, f *ir.Func, v *ir.Value) error {
 		m.Dims = append(m.Dims, &ir.DimDecl{Name: ir.CachedTokens, When: ir.Device, Range: types.Range{Max: maxTokens}})
 	}
 	q, kv, seq := v.Args[0], v.Args[1], v.Args[2]
-	e, err := place(m, f, v, ir.OpPageEstimate, ir.EstimateAttrs{Scale: a.Scale, Per: o.Per}, q, kv, seq)
+	e, err := f.AddBefore(m, v, ir.OpPageEstimate, ir.EstimateAttrs{Scale: a.Scale, Per: o.Per}, q, kv, seq)
 	if err != nil {
 		return err
 	}
-	p, err := place(m, f, v, ir.OpPageTopK, ir.TopKAttrs{Budget: o.Pages(), Page: o.PhysicalPage}, e, seq)
+	p, err := f.AddBefore(m, v, ir.OpPageTopK, ir.TopKAttrs{Budget: o.Pages(), Page: o.PhysicalPage}, e, seq)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (o Options) attention(m *ir.Module, f *ir.Func, v *ir.Value) error {
 			return err
 		}
 	}
-	y, err := place(m, f, v, ir.OpAttentionPaged, a, q, kv, seq, p)
+	y, err := f.AddBefore(m, v, ir.OpAttentionPaged, a, q, kv, seq, p)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (o Options) keep(m *ir.Module, f *ir.Func, at, pick *ir.Value) (*ir.Value, 
 	heads, _ := pick.Type.Shape[1].IsConst()
 	m.Caches = append(m.Caches, &ir.CacheDecl{Name: name, Heads: int(heads), Dim: o.Pages(), Table: m.Cache(at.Args[1].Type.Cache).Table, Pick: true})
 	kept := f.AddParam(name, types.CacheOf(name))
-	next, err := place(m, f, at, ir.OpPageKeep, ir.KeepAttrs{Every: o.Reselect}, kept, pick, at.Args[2])
+	next, err := f.AddBefore(m, at, ir.OpPageKeep, ir.KeepAttrs{Every: o.Reselect}, kept, pick, at.Args[2])
 	if err == nil {
 		f.Results = append(f.Results, next)
 	}
@@ -146,15 +146,3 @@ func (o Options) keep(m *ir.Module, f *ir.Func, at, pick *ir.Value) (*ir.Value, 
 
 // maxTokens bounds a sequence where a module does not.
 const maxTokens = 1 << 20
-
-// place makes a value in front of at.
-func place(m *ir.Module, f *ir.Func, at *ir.Value, op ir.Op, attrs ir.Attrs, args ...*ir.Value) (*ir.Value, error) {
-	t, err := ir.Infer(m, op, attrs, args)
-	if err != nil {
-		return nil, err
-	}
-	v := f.NewValue(op, t, attrs, args...)
-	v.Scope, v.Pos = at.Scope, at.Pos
-	f.InsertBefore(at, v)
-	return v, nil
-}

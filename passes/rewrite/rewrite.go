@@ -40,14 +40,7 @@ type missKey struct {
 
 // New makes a value in front of the one being rewritten, with its scope.
 func (s *Site) New(op ir.Op, attrs ir.Attrs, args ...*ir.Value) (*ir.Value, error) {
-	t, err := ir.Infer(s.M, op, attrs, args)
-	if err != nil {
-		return nil, err
-	}
-	v := s.F.NewValue(op, t, attrs, args...)
-	v.Scope, v.Pos = s.at.Scope, s.at.Pos
-	s.F.InsertBefore(s.at, v)
-	return v, nil
+	return s.F.AddBefore(s.M, s.at, op, attrs, args...)
 }
 
 // SingleUse reports whether v is read once, and not returned.

@@ -132,7 +132,7 @@ func mergeGroup(c *passes.Context, m *ir.Module, f *ir.Func, g []linear, uses ma
 	for i, l := range g {
 		mats[i] = l.mat.Args[1]
 	}
-	out, err := place(m, f, first, ir.OpMatMul, first.Attrs, first.Args[0], f.Weight(concat(m, mats)))
+	out, err := f.AddBefore(m, first, ir.OpMatMul, first.Attrs, first.Args[0], f.Weight(concat(m, mats)))
 	if err != nil {
 		return err
 	}
@@ -141,14 +141,14 @@ func mergeGroup(c *passes.Context, m *ir.Module, f *ir.Func, g []linear, uses ma
 		for i, l := range g {
 			biases[i] = l.bias
 		}
-		if out, err = place(m, f, first, ir.OpAdd, nil, out, f.Weight(concat(m, biases))); err != nil {
+		if out, err = f.AddBefore(m, first, ir.OpAdd, nil, out, f.Weight(concat(m, biases))); err != nil {
 			return err
 		}
 	}
 	row := 0
 	for _, l := range g {
 		n, _ := l.mat.Type.Last().IsConst()
-		s, err := place(m, f, first, ir.OpSlice, ir.SliceAttrs{First: row, Count: int(n)}, out)
+		s, err := f.AddBefore(m, first, ir.OpSlice, ir.SliceAttrs{First: row, Count: int(n)}, out)
 		if err != nil {
 			return err
 		}
@@ -163,18 +163,6 @@ func mergeGroup(c *passes.Context, m *ir.Module, f *ir.Func, g []linear, uses ma
 	f.Remove(dead)
 	c.Count(rule)
 	return nil
-}
-
-// place makes a value in front of at.
-func place(m *ir.Module, f *ir.Func, at *ir.Value, op ir.Op, attrs ir.Attrs, args ...*ir.Value) (*ir.Value, error) {
-	t, err := ir.Infer(m, op, attrs, args)
-	if err != nil {
-		return nil, err
-	}
-	v := f.NewValue(op, t, attrs, args...)
-	v.Scope, v.Pos = at.Scope, at.Pos
-	f.InsertBefore(at, v)
-	return v, nil
 }
 
 // concat declares the derived weight of the given references, named by their
