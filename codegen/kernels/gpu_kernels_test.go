@@ -219,6 +219,8 @@ func vocabularies() []gpuKernel {
 			v := work.GEMV{Linear: l, Columns: columns}
 			if !v.Crowded() {
 				out = append(out, gpuKernel{fmt.Sprintf("head%d_%s", columns, h.model), v, nil})
+			} else if columns == 64 { // 17 to 64 rows
+				out = append(out, gpuKernel{"headgemm_" + h.model, work.GEMM{Linear: l, RowWarps: 2, Block: 64}, nil})
 			}
 		}
 	}
