@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"quire/ir/target"
+	"quire/ir/types/kvpage"
 	"quire/ir/types/layout"
 	"quire/ir/work"
 )
@@ -50,6 +51,10 @@ func TestLargeDecodeGPU(t *testing.T) {
 				[][]slotRows{{{131071, 1}, {20000, 1}}, ragged(33, 6000)}},
 			{work.Attention{Heads: 4, KVHeads: 2, Dim: 256, CacheEnc: layout.F16, Page: 128},
 				[][]slotRows{{{33000, 1}}, ragged(5, 2000)}},
+			{work.Attention{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: kvpage.Q4, Page: 64},
+				[][]slotRows{{{131071, 1}}, ragged(64, 700)}},
+			{work.Attention{Heads: 9, KVHeads: 3, Dim: 64, CacheEnc: kvpage.Q8, Page: 64},
+				[][]slotRows{{{131071, 1}, {70, 1}}, ragged(33, 900)}},
 		} {
 			c.p.Scale, c.p.Phase, c.p.Split = float32(1/math.Sqrt(float64(c.p.Dim))), work.Decode, 128
 			full := work.DecodeGPU{Attention: c.p, Blocks: 264}
@@ -72,6 +77,7 @@ func TestLargePrefillGPU(t *testing.T) {
 		for _, p := range []work.Attention{
 			{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: layout.F16, Page: 64},
 			{Heads: 3, KVHeads: 1, Dim: 64, CacheEnc: layout.BF16, Page: 64, Window: 1000, Sink: 64},
+			{Heads: 4, KVHeads: 1, Dim: 128, CacheEnc: kvpage.Q4, Page: 64},
 		} {
 			p.Scale, p.Phase = float32(1/math.Sqrt(float64(p.Dim))), work.Prefill
 			full := work.PrefillGPU{Attention: p}
