@@ -523,6 +523,14 @@ func TestGEMVWholeHeads(t *testing.T) {
 			c.check(t, gpus(t)[(i+j)%2], 1+(i+j)%4*3, bound)
 		}
 	}
+	many := work.Heads{Heads: 24, KVHeads: 4, Dim: 128, RotaryDim: 128, Style: work.Half, QNorm: rms, KNorm: rms, CacheEnc: layout.F16, Page: 64}
+	wide := work.GEMV{Columns: 16, Linear: work.Linear{Enc: layout.Q4_0, Cols: 64, Rows: []int{24 * 128, 4 * 128, 4 * 128}, Tokens: work.Many, Dot: work.F16, Epilogue: work.QKV, QKV: &many}}
+	if wide.Multi() == 1 {
+		t.Errorf("%s: an item has one tile, want several", wide.Key())
+	}
+	c := newFewRows(t, wide, wide.Linear, 10)
+	c.codes()
+	c.check(t, gpus(t)[1], 7, 1.5e-3)
 	p := work.GEMM{Linear: work.Linear{Enc: layout.F16, Cols: 64, Rows: []int{32, 32, 32}, Tokens: work.Many, Dot: work.F16, Epilogue: work.QKV,
 		QKV: &work.Heads{Heads: 1, KVHeads: 1, Dim: 32, QNorm: rms, CacheEnc: layout.F16, Page: 64}}, RowWarps: 1, Block: 64}
 	if err := p.Validate(); err == nil {

@@ -12,7 +12,8 @@ import "quire/ir/types/layout"
 //
 // An item is one tile of 16 rows, or two where they belong together (of gate and up, or of
 // the halves of a head that rotate together), and with Tokens Many Multi times as many. A
-// block's warps share an item's columns.
+// block's warps share an item's columns. Heads that are finished whole (WholeHeads) are
+// by the block that brings the last tile of one.
 type GEMV struct {
 	Linear
 	Columns int // most rows of x: 1, 2, 4 or 8; with Tokens Many 8, 16, 32 or 64
