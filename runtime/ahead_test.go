@@ -28,18 +28,21 @@ func (f *running) Run(b *device.Batch, steps int, yield func(int32) bool) error 
 		if f.ran.Add(1) == f.failAt {
 			return errors.New("device fault")
 		}
-		b.Want = device.ArgMax
+		b.Want = device.ArgMax | device.Logits
 		out, err := f.Step(b)
 		if err != nil {
 			return err
 		}
 		token := out.ArgMax[0]
+		if l := out.Logits[token]; l != l {
+			token = -1
+		}
 		if more = yield(token) && more; !more {
 			if late--; late < 0 {
 				return nil
 			}
 		}
-		b.Tok[0] = token
+		b.Tok[0] = max(token, 0)
 		b.Pos[0]++
 		b.SlotLen[0]++
 	}
@@ -174,14 +177,18 @@ func (f *choosing) choose(b *device.Batch, turn int) (device.Output, error) {
 
 func (f *choosing) Run(b *device.Batch, steps int, yield func(int32) bool) error {
 	f.runs.Add(1)
-	for turn, more := 0, true; turn < steps && more; turn++ {
+	late := 3
+	for turn, more := 0, true; turn < steps && (more || late > 0); turn++ {
+		if !more {
+			late--
+		}
 		b.Want = device.Chosen
 		out, err := f.choose(b, turn)
 		if err != nil {
 			return err
 		}
 		token := out.Chosen[0]
-		more = yield(token)
+		more = yield(token) && more
 		b.Tok[0] = max(token, 0)
 		b.Pos[0]++
 		b.SlotLen[0]++

@@ -23,6 +23,7 @@ type fake struct {
 	delay time.Duration
 	fail  atomic.Int64 // the step that fails, counted down
 	hook  func(*device.Batch)
+	spoil int32 // rows of this token have a NaN; 0: none
 
 	steps   atomic.Int64
 	largest atomic.Int64 // slots of a step
@@ -116,6 +117,11 @@ func (f *fake) Step(b *device.Batch) (device.Output, error) {
 			return out, err
 		}
 		row := fakeRow(h)
+		if f.spoil != 0 && b.Tok[r] == f.spoil {
+			for i := range row {
+				row[i] = float32(math.NaN())
+			}
+		}
 		best, sum := 0, 0.0
 		for i, v := range row {
 			if v > row[best] {

@@ -192,6 +192,9 @@ func (g *generation) choose(v rows) (int32, error) {
 		return g.sampler.Sample(v.logits)
 	}
 	id := v.argmax[0]
+	if id < 0 { // of a device that went on by itself
+		return 0, fmt.Errorf("%w: no greatest of %d can be told", sample.ErrNotFinite, g.sess.prog.p.Vocab)
+	}
 	if v.logits != nil {
 		if l := float64(v.logits[id]); math.IsNaN(l) || math.IsInf(l, 0) {
 			return 0, fmt.Errorf("%w: the greatest of %d is %v", sample.ErrNotFinite, v.vocab, l)

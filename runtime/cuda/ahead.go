@@ -8,26 +8,40 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"quire/ir/work"
 	"quire/runtime/cuda/driver"
 	"quire/runtime/device"
 )
 
 // advancePTX feeds a step's token to the next: it writes the token (0 for one that could not be
 // chosen) where the next step reads it, moves position and length on by one, and shows the token
-// to the host, in a ring of pinned memory. Operands: argmax i32[1], tok, pos, slot_len, ring i32[64], count i32[1].
+// to the host, in a ring of pinned memory: -1 where its logit is not finite. Operands: argmax
+// i32[1], tok, pos, slot_len, ring i32[64], count i32[1], logits f32, null for a token that was
+// drawn.
 const advancePTX = `.version 7.0
 .target sm_80
 .address_size 64
-.visible .entry quire_advance(.param .u64 argmax, .param .u64 tok, .param .u64 pos, .param .u64 len, .param .u64 ring, .param .u64 count) {
-	.reg .u64 %p<8>;
-	.reg .u32 %r<8>;
+.visible .entry quire_advance(.param .u64 argmax, .param .u64 tok, .param .u64 pos, .param .u64 len, .param .u64 ring, .param .u64 count, .param .u64 logits) {
+	.reg .u64 %p<10>;
+	.reg .u32 %r<10>;
+	.reg .pred %q<3>;
 	ld.param.u64 %p1, [argmax];
 	ld.param.u64 %p2, [tok];
 	ld.param.u64 %p3, [pos];
 	ld.param.u64 %p4, [len];
 	ld.param.u64 %p5, [ring];
 	ld.param.u64 %p6, [count];
+	ld.param.u64 %p8, [logits];
 	ld.global.u32 %r1, [%p1];
+	setp.eq.u64 %q1, %p8, 0;
+	@%q1 bra known;
+	mul.wide.s32 %p9, %r1, 4;
+	add.u64 %p9, %p8, %p9;
+	ld.global.u32 %r8, [%p9];
+	and.b32 %r8, %r8, 0x7f800000;
+	setp.eq.u32 %q2, %r8, 0x7f800000;
+	selp.b32 %r1, -1, %r1, %q2;
+known:
 	max.s32 %r7, %r1, 0;
 	st.global.u32 [%p2], %r7;
 	ld.global.u32 %r2, [%p3];
@@ -92,7 +106,7 @@ func (a *advance) open(m *Model) (err error) {
 	if err != nil {
 		return err
 	}
-	a.launch = driver.NewLaunch(k, 1, 0, 6)
+	a.launch = driver.NewLaunch(k, 1, 0, 7)
 	a.launch.Blocks(1)
 	return nil
 }
@@ -203,17 +217,18 @@ func (m *Model) ahead(index int, s *bound, sh shape) error {
 
 // aim points the kernel at a step's token, drawn or of the greatest logit, and at its inputs.
 func (m *Model) aim(s *bound, drawn bool) error {
-	token := m.choose.tokens.at
+	token, logits := m.choose.tokens.at, driver.Pointer(0)
 	if !drawn {
-		i := slices.IndexFunc(s.results, func(r result) bool { return r.want == device.ArgMax })
+		i := slices.IndexFunc(s.launches, func(l launch) bool { r, ok := l.params.(work.Reduce); return ok && r.Op == work.ArgMax })
 		if i < 0 {
 			return fmt.Errorf("cuda: step %q: no argmax", s.def.Name)
 		}
-		token = m.slots[s.results[i].def.Slot].at
+		l := &s.launches[i]
+		logits, token = m.address(l.def.Args[0], l.lists[0]), m.address(l.def.Args[1], l.lists[1])
 	}
 	input := func(name string) uint64 { return uint64(m.inputs.address(slices.Index(inputNames, name))) }
 	copy(m.advance.launch.Words(), []uint64{uint64(token), input("tok"), input("pos"), input("slot_len"),
-		uint64(uintptr(unsafe.Pointer(&m.advance.ring[0]))), uint64(m.advance.count.at)})
+		uint64(uintptr(unsafe.Pointer(&m.advance.ring[0]))), uint64(m.advance.count.at), uint64(logits)})
 	return nil
 }
 

@@ -75,9 +75,12 @@ var toyKernels = map[string]fake.Kernel{
 			o[i*vocab+sum%vocab] = 1
 		}
 	}},
-	"quire_advance": {Params: 6, Run: func(l fake.Launch) {
+	"quire_advance": {Params: 7, Run: func(l fake.Launch) {
 		at := func(i int) *int32 { return &fake.Slice[int32](l, l.Words[i], 1)[0] }
 		token := *at(0)
+		if l.Words[6] != 0 && fake.Slice[float32](l, l.Words[6], vocab)[token] != 1 { // of a row that is not finite
+			token = -1
+		}
 		*at(1) = max(token, 0)
 		*at(2)++
 		*at(3)++

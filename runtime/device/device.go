@@ -112,8 +112,7 @@ type Runner interface {
 	Runs() bool
 	// Run runs up to so many steps. The batch is the first of them: one row, of one slot, that wants
 	// its result; its tables have pages for the tokens of all steps. Yield gets the token
-	// that each step chose: where chance has a part in it -1 for logits that are not finite, else one
-	// of whatever logits. After it returned false no step is begun; it gets the tokens of
+	// that each step chose, -1 where the greatest logit is not finite. After it returned false no step is begun; it gets the tokens of
 	// those that have been. The tokens fed are the batch's, then each chosen one.
 	Run(b *Batch, steps int, yield func(token int32) bool) error
 }
