@@ -56,8 +56,8 @@ func (c *chooser) room(m *Model, rows int) error {
 	if rows <= c.rows {
 		return nil
 	}
-	c.rows = 0 // until there is memory
-	want := chooser{rows: int(max(16, power(int64(rows))))}
+	c.rows = 0                                      // until there is memory
+	want := chooser{rows: int(up(int64(rows), 16))} // a row's state has more bytes than its logits
 	n := int64(want.rows)
 	grown, err := m.need(&c.state, n*c.params.StateRow())
 	if err == nil && grown { // counters begin as zeros
