@@ -19,8 +19,8 @@ func body(p work.Params, t target.Target) (kernel.Body, error) {
 	}
 	switch p := p.(type) {
 	case work.Norm:
-		if p.Round != nil {
-			return kernel.Body{}, fmt.Errorf("kernels: a norm that rounds for %s, expected a GPU", t)
+		if p.Round != nil || p.Join != nil {
+			return kernel.Body{}, fmt.Errorf("kernels: a norm that rounds or takes a branch for %s, expected a GPU", t)
 		}
 		return kernel.Body{Main: func(k *kernel.Kernel) { norm(k, p) }}, nil
 	case work.Map:

@@ -22,8 +22,8 @@
 // products of warpgroups (gemm_group.go), for which Round writes rows by spans. Both share
 // out, the epilogue of single values. What needs more than one block's sums is done where they
 // are next at hand: heads of q and k are normed by the block that brings a head's last sums
-// (gemv_heads.go); a branch that is normed joins the residual in the product that reads it
-// (gemv_join.go); rows are rounded by what makes them (rounded_gpu.go). Sums are float32; x, and in gemm.go and with x in
+// (gemv_heads.go); a branch that is normed joins the residual in the product of few rows
+// that reads it (gemv_join.go), or in the next norm (norm_gpu.go); rows are rounded by what makes them (rounded_gpu.go). Sums are float32; x, and in gemm.go and with x in
 // global memory the weights too, are rounded to 16 bits.
 //
 // Attention on a GPU is tensor cores over pages whose keys lie as values do (rows_gpu.go:

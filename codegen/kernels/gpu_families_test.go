@@ -51,5 +51,6 @@ func families() []gpuKernel {
 		p.Dim, p.CacheEnc, p.Softcap = v.dim, v.enc, v.cap
 		out = append(out, gpuKernel{v.name, p, []string{"ldmatrix"}})
 	}
+	out = append(out, gpuKernel{"norm_join", work.Norm{Dim: 3584, RMS: *offset, Join: offset, Round: &work.Round{Dim: 3584, To: work.F16, Span: 64}}, []string{"shfl.sync.bfly.b32"}})
 	return append(out, gpuKernel{"norm_round", work.Norm{Dim: 4096, RMS: *rms, Round: spans}, []string{"cvt.rn.satfinite.f16x2.f32"}})
 }

@@ -45,41 +45,87 @@ const kept = 32
 
 // vector normalises the vector at an offset, of which this is thread t of several.
 func (n normer) vector(at, t kernel.I64, threads int64) {
-	k, step := n.k, threads*int64(n.w)
+	step := threads * int64(n.w)
 	turns := (int64(n.p.Dim) + step - 1) / step
-	first := t.Times(int64(n.w))
-	sum := k.Float(0)
-	keep := turns*int64(n.w) <= kept
-	x := make([][]kernel.F32, turns)
-	square := func(sum kernel.F32, v []kernel.F32) kernel.F32 {
-		for _, e := range v {
+	v := normedVector{n: n, at: at, first: t.Times(int64(n.w)), step: step, block: threads > 32}
+	if turns*int64(n.w) <= kept {
+		v.x = make([][]kernel.F32, turns)
+		for i := range v.x {
+			v.x[i] = n.load(n.x, at, v.piece(i))
+		}
+	}
+	from, change := n.x, func(_ kernel.I64, x []kernel.F32) []kernel.F32 { return x }
+	if n.p.Join != nil {
+		branch, before := v.inverse(n.p.Join.Eps, change), v.row("before")
+		from = v.row("after")
+		change = func(i kernel.I64, x []kernel.F32) []kernel.F32 { return n.joined(from, before, i, x, branch) }
+	}
+	inv := v.inverse(n.p.RMS.Eps, change)
+	v.each(from, func(i kernel.I64, x []kernel.F32) { n.store(at, i, x, inv) })
+}
+
+// normedVector is a thread's pieces of a vector: kept in x, or read whenever they are wanted.
+type normedVector struct {
+	n         normer
+	at, first kernel.I64
+	step      int64
+	block     bool // all threads share the vector
+	x         [][]kernel.F32
+}
+
+func (v normedVector) piece(i int) kernel.I64 { return v.first.Plus(int64(i) * v.step) }
+
+// row is this item's row of an operand.
+func (v normedVector) row(name string) kernel.Ptr[kernel.F32] {
+	k := v.n.k
+	return kernel.Arg[kernel.F32](k, name).At(k.Item().Times(int64(v.n.p.Dim)))
+}
+
+// each gives the pieces, where they are not kept those at from.
+func (v normedVector) each(from kernel.Ptr[kernel.F32], f func(i kernel.I64, x []kernel.F32)) {
+	if v.x != nil {
+		for i, x := range v.x {
+			f(v.piece(i), x)
+		}
+		return
+	}
+	kernel.Each(v.n.k, v.first, v.n.k.Int(int64(v.n.p.Dim)), v.step, func(i kernel.I64) { f(i, kernel.LoadFloats(from.At(v.at.Add(i)), v.n.w)) })
+}
+
+// inverse is what the vector that change makes of x is scaled by.
+func (v normedVector) inverse(eps float32, change func(i kernel.I64, x []kernel.F32) []kernel.F32) kernel.F32 {
+	k, dim := v.n.k, int64(v.n.p.Dim)
+	square := func(sum kernel.F32, x []kernel.F32) kernel.F32 {
+		for _, e := range x {
 			sum = e.FMA(e, sum)
 		}
 		return sum
 	}
-	if keep {
-		for i := range x {
-			x[i] = n.load(n.x, at, first.Plus(int64(i)*step))
-		}
-		for i := range x {
-			sum = square(sum, x[i])
-		}
-	} else {
-		sum = kernel.For(k, first, k.Int(int64(n.p.Dim)), step, []kernel.F32{sum}, func(i kernel.I64, c []kernel.F32) []kernel.F32 {
-			return []kernel.F32{square(c[0], kernel.LoadFloats(n.x.At(at.Add(i)), n.w))}
+	sum := k.Float(0)
+	for i := range v.x {
+		v.x[i] = change(v.piece(i), v.x[i])
+		sum = square(sum, v.x[i])
+	}
+	if v.x == nil {
+		sum = kernel.For(k, v.first, k.Int(dim), v.step, []kernel.F32{sum}, func(i kernel.I64, c []kernel.F32) []kernel.F32 {
+			return []kernel.F32{square(c[0], change(i, kernel.LoadFloats(v.n.x.At(v.at.Add(i)), v.n.w)))}
 		})[0]
 	}
-	sum = n.total(sum, threads > 32)
-	inv := k.Float(1).Div(sum.Div(k.Float(float32(n.p.Dim))).Add(k.Float(n.p.RMS.Eps)).Sqrt())
-	if keep {
-		for i := range x {
-			n.store(at, first.Plus(int64(i)*step), x[i], inv)
+	sum = v.n.total(sum, v.block)
+	return k.Float(1).Div(sum.Div(k.Float(float32(dim))).Add(k.Float(eps)).Sqrt())
+}
+
+// joined is piece i of before plus the norm of x, zeros beyond the vector, and is kept in after.
+func (n normer) joined(after, before kernel.Ptr[kernel.F32], i kernel.I64, x []kernel.F32, inv kernel.F32) []kernel.F32 {
+	k := n.k
+	return kernel.If(k, i.Lt(k.Int(int64(n.p.Dim))), x, func() []kernel.F32 {
+		out := scaled(k, x, inv, kernel.LoadFloats(kernel.Arg[kernel.F32](k, "jg").At(i), n.w), n.p.Join.Offset)
+		for j, r := range kernel.LoadFloats(before.At(i), n.w) {
+			out[j] = r.Add(out[j])
 		}
-		return
-	}
-	kernel.Each(k, first, k.Int(int64(n.p.Dim)), step, func(i kernel.I64) {
-		n.store(at, i, kernel.LoadFloats(n.x.At(at.Add(i)), n.w), inv)
-	})
+		kernel.StoreFloats(after.At(i), out)
+		return out
+	}, nil)
 }
 
 // load gives zeros beyond the vector.
@@ -95,14 +141,7 @@ func (n normer) store(at, i kernel.I64, x []kernel.F32, inv kernel.F32) {
 	k := n.k
 	kernel.When(k, i.Lt(k.Int(int64(n.p.Dim))), func() {
 		g := kernel.LoadFloats(kernel.Arg[kernel.F32](k, "g").At(i), n.w)
-		out := make([]kernel.F32, n.w)
-		for j := range out {
-			gain := g[j]
-			if n.p.RMS.Offset != 0 {
-				gain = gain.Add(k.Float(n.p.RMS.Offset))
-			}
-			out[j] = x[j].Mul(inv).Mul(gain)
-		}
+		out := scaled(k, x, inv, g, n.p.RMS.Offset)
 		if n.p.Add {
 			for j, r := range kernel.LoadFloats(n.res.At(at.Add(i)), n.w) {
 				out[j] = out[j].Add(r)

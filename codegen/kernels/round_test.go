@@ -82,6 +82,48 @@ func TestNormRounds(t *testing.T) {
 	}
 }
 
+// A branch's norm joins what came before, and a norm of that is rounded or not: rows that
+// threads keep in registers, and longer ones.
+func TestNormJoins(t *testing.T) {
+	for i, p := range []work.Norm{
+		{Dim: 37, RMS: work.RMSNorm{Eps: 1e-5}, Join: &work.RMSNorm{Eps: 1e-6, Offset: 1}},
+		{Dim: 3584, RMS: work.RMSNorm{Eps: 1e-6, Offset: 1}, Join: &work.RMSNorm{Eps: 1e-6, Offset: 1}},
+		{Dim: 32 * 1100, RMS: work.RMSNorm{Eps: 1e-6}, Join: &work.RMSNorm{Eps: 1e-5}},
+		{Dim: 192, RMS: work.RMSNorm{Eps: 1e-6}, Join: &work.RMSNorm{Eps: 1e-5}, Round: &work.Round{Dim: 192, To: work.F16}},
+	} {
+		tgt := gpus(t)[i%2]
+		const n = 3
+		x, before := random(t, n*p.Dim, 2), random(t, n*p.Dim, 1)
+		g, jg := random(t, p.Dim, 1), random(t, p.Dim, 1)
+		after, y := poison(alloc[float32](t, n*p.Dim)), poison(alloc[float32](t, n*p.Dim))
+		l := open(t, tgt, p)
+		l.bind(t, 0, p, work.Dims{N: n}, map[string]uintptr{"x": addr(x), "g": addr(g), "jg": addr(jg), "before": addr(before), "after": addr(after), "y": addr(y)}).run(2)
+		for r := range n {
+			at := r * p.Dim
+			joined := normRef(x[at:][:p.Dim], jg, float64(p.Join.Eps), float64(p.Join.Offset))
+			row := make([]float32, p.Dim)
+			for j := range joined {
+				joined[j] += float64(before[at+j])
+				row[j] = float32(joined[j])
+			}
+			close32(t, tgt.Name+" joined "+p.Key(), after[at:][:p.Dim], joined, 1e-6)
+			got, bound := y[at:][:p.Dim], 1e-6
+			if p.Round != nil {
+				words := y[r*int(p.Round.RowBytes())/4:]
+				got, bound = make([]float32, p.Dim), 1e-3
+				for j := range got {
+					got[j] = block.F16ToF32(uint16(math.Float32bits(words[j/2]) >> (j % 2 * 16)))
+				}
+			}
+			close32(t, tgt.Name+" "+p.Key(), got, normRef(row, g, float64(p.RMS.Eps), float64(p.RMS.Offset)), bound)
+		}
+	}
+	p := work.Norm{Dim: 64, RMS: work.RMSNorm{Eps: 1e-6}, Gather: true, Join: &work.RMSNorm{Eps: 1e-6}}
+	if err := p.Validate(); err == nil {
+		t.Errorf("%s: expected an error: rows that are kept are none of those gathered", p.Key())
+	}
+}
+
 func TestRoundI8(t *testing.T) {
 	for _, tgt := range targets(t) {
 		p := work.Round{Dim: 96, To: work.I8}

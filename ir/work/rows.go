@@ -23,10 +23,12 @@ func (perRow) Temp(Dims) int64 { return 0 }
 
 // Norm is RMS normalisation of rows of Dim values: y = norm(x), or y = res + norm(x).
 // With Gather item m reads row out[m]. Per is the number of normalised vectors in a row
-// (heads); 0 means 1. With Round, on a GPU, y is what Round makes of the result.
+// (heads); 0 means 1. On a GPU, y may be what Round makes
+// of the result, and with Join x is a branch whose norm joins what came before, after = before
+// + norm(x), which is then normed and kept.
 //
-// Operands: x f32[N, Per, Dim], g [Dim], out i32[M] (Gather), res (Add), y; the dim N,
-// or M with Gather. An item is a row.
+// Operands: x f32[N, Per, Dim], g [Dim], (Join: jg [Dim], before, after), out i32[M] (Gather),
+// res (Add), y; the dim N, or M with Gather. An item is a row.
 type Norm struct {
 	perRow
 	Dim    int
@@ -35,6 +37,7 @@ type Norm struct {
 	Gather bool
 	Add    bool
 	Round  *Round
+	Join   *RMSNorm
 }
 
 // Vectors is Per, at least 1.
@@ -45,7 +48,7 @@ func (p Norm) Family() string { return "norm" }
 
 // Key implements Params.
 func (p Norm) Key() string {
-	return key("norm", "dim", p.Dim, "per", p.Vectors(), "rms", p.RMS.key(), "gather", p.Gather, "add", p.Add, "round", p.Round.key())
+	return key("norm", "dim", p.Dim, "per", p.Vectors(), "rms", p.RMS.key(), "gather", p.Gather, "add", p.Add, "round", p.Round.key(), "join", p.Join.key())
 }
 
 // Validate implements Params.
@@ -54,6 +57,7 @@ func (p Norm) Validate() error {
 	c.positive("dim", p.Dim)
 	c.that(p.Per >= 0, "per is %d, expected at least 0", p.Per)
 	c.that(!p.Gather || !p.Add, "gather with add, expected one of them")
+	c.that(p.Join == nil || p.Vectors() == 1 && !p.Gather && !p.Add, "join of rows of %d vectors, gathered or added, expected one as it is", p.Vectors())
 	c.that(p.Round == nil || p.Vectors() == 1, "rounds rows of %d vectors, expected one", p.Vectors())
 	c.rounds(p.Round, p.Dim)
 	return c.err()
@@ -62,6 +66,9 @@ func (p Norm) Validate() error {
 // Operands implements Params.
 func (p Norm) Operands() []Operand {
 	in, n := join(read(Float, "x"), read(Vector, "g")), "N"
+	if p.Join != nil {
+		in = join(in, read(Vector, "jg"), read(Float, "before"), one("after", Float, Write))
+	}
 	if p.Gather {
 		in, n = append(in, read(Int, "out")...), "M"
 	}

@@ -210,7 +210,7 @@ func Norms(t target.Target) passes.Pass {
 A norm takes the gather before it and the residual after it. Before a linear of few
 rows (one; on a GPU some), a norm (and a rounding) moves into the linear that alone
 reads it; on a GPU also a branch's norm and the sum that it joins (Gemma), which the
-linear keeps for others. On a GPU what rounds rows moves into what makes them.
+linear keeps for others, as a norm of many rows does. On a GPU what rounds rows moves into what makes them.
 
 Invariants: exact.
 
@@ -249,11 +249,21 @@ Invariants: exact.
 					return err
 				}
 			}
-			return pairs(c, t, m, f, "fuse-join-linear", func(w *view, p, l *ir.Value) bool {
-				return within(p, []ir.Op{ir.OpRMSNorm, ir.OpAdd}) && holds(p, ir.OpRMSNorm) && holds(p, ir.OpAdd) && fewRows(w, l) && holds(l, ir.OpRMSNorm)
+			if err := pairs(c, t, m, f, "fuse-join-linear", func(w *view, p, l *ir.Value) bool {
+				return branch(p) && fewRows(w, l) && holds(l, ir.OpRMSNorm)
+			}); err != nil {
+				return err
+			}
+			return pairs(c, t, m, f, "fuse-join-norm", func(w *view, p, l *ir.Value) bool {
+				return branch(p) && within(l, []ir.Op{ir.OpRMSNorm, ir.OpRound}) && holds(l, ir.OpRMSNorm)
 			})
 		}),
 	}
+}
+
+// branch reports whether l adds a norm to a residual.
+func branch(l *ir.Value) bool {
+	return within(l, []ir.Op{ir.OpRMSNorm, ir.OpAdd}) && holds(l, ir.OpRMSNorm) && holds(l, ir.OpAdd)
 }
 
 // fewRows reports whether l is a linear of few rows.

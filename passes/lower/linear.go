@@ -79,7 +79,7 @@ func rowsOf(m *ir.Module, ref *ir.Value) []int {
 }
 
 // prologue takes x, or a norm of x made inside.
-func (l *linear) prologue() error {
+func (l *linear) prologue() (err error) {
 	x := l.b.under(l.mat.Args[0])
 	if l.p.Tokens == work.One && l.rounds() {
 		x = l.b.under(x.Args[0]) // the kernel rounds the row itself
@@ -91,10 +91,10 @@ func (l *linear) prologue() error {
 		x = l.b.under(x.Args[0])
 	}
 	if l.b.in[x] && x.Op == ir.OpAdd && l.p.Norm != nil {
-		return l.branch(x)
+		l.join, err = l.b.branch(x, l.k.Values)
+		return err
 	}
-	x, err := l.b.outer(x)
-	if err != nil {
+	if x, err = l.b.outer(x); err != nil {
 		return err
 	}
 	l.k.Values["x"] = x

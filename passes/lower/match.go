@@ -138,6 +138,15 @@ func (b *body) first(op ir.Op) *ir.Value {
 	return nil
 }
 
+func (b *body) last(op ir.Op) (last *ir.Value) {
+	for _, v := range b.part.Body {
+		if v.Op == op {
+			last = v
+		}
+	}
+	return last
+}
+
 // only reports whether every op of the body is one of those given.
 func (b *body) only(ops ...ir.Op) error {
 	for _, v := range b.part.Body {

@@ -184,15 +184,13 @@ func matchRope(b *body) (Found, error) {
 }
 
 // matchNorm takes rmsnorm alone, of gathered rows, or added to a residual; on a GPU rounded,
-// too.
+// too, and of a residual that a branch joins.
 func matchNorm(b *body) (Found, error) {
-	n := b.first(ir.OpRMSNorm)
+	n := b.last(ir.OpRMSNorm)
 	if err := b.only(ir.OpRMSNorm, ir.OpGather, ir.OpAdd, ir.OpRound); err != nil {
 		return Found{}, err
 	}
-	if b.count(ir.OpRMSNorm) != 1 {
-		return Found{}, fmt.Errorf("%d norms in one body", b.count(ir.OpRMSNorm))
-	}
+	norms := b.count(ir.OpRMSNorm)
 	p := work.Norm{Dim: constant(n.Type.Last()), RMS: rms(n)}
 	for _, d := range n.Type.Shape[1 : len(n.Type.Shape)-1] {
 		p.Per = max(1, p.Per) * constant(d)
@@ -204,11 +202,20 @@ func matchNorm(b *body) (Found, error) {
 		vals["out"] = x.Args[1]
 		x = x.Args[0]
 	}
-	x, err := b.outer(x)
-	if err != nil {
+	var err error
+	if b.in[x] && x.Op == ir.OpAdd && b.gpu() {
+		if p.Join, err = b.branch(x, vals); err != nil {
+			return Found{}, err
+		}
+		norms--
+	} else if x, err = b.outer(x); err != nil {
 		return Found{}, err
+	} else {
+		vals["x"] = x
 	}
-	vals["x"] = x
+	if norms != 1 {
+		return Found{}, fmt.Errorf("%d norms in one body", norms)
+	}
 	y := n
 	if add := b.reader(n); add != nil && add.Op == ir.OpAdd {
 		res := add.Args[0]
@@ -231,7 +238,7 @@ func matchNorm(b *body) (Found, error) {
 		return Found{}, err
 	}
 	vals["y"] = d
-	return Found{p, vals}, f32s(x, d)
+	return Found{p, vals}, f32s(vals["x"], d)
 }
 
 // rounding follows v to what rounds it, if the body does.

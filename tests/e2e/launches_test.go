@@ -28,7 +28,7 @@ var rewrites = []struct {
 	o     pipeline.Options
 	steps []stepLaunches
 }{
-	{"dense", pipeline.Options{}, []stepLaunches{{"decode", 6}, {"batch8", 6}, {"batch16", 10}}},
+	{"dense", pipeline.Options{}, []stepLaunches{{"decode", 6}, {"batch8", 6}, {"batch16", 9}}},
 	{"kv4", pipeline.Options{KV: kvquant.KV4}, []stepLaunches{{"decode", 7}}},
 	{"duo", pipeline.Options{Duo: &duo.Defaults}, []stepLaunches{{"decode", 6}}},
 	{"quest", pipeline.Options{Quest: &quest.Defaults}, []stepLaunches{{"decode", 7}}},
