@@ -3,6 +3,7 @@ package cuda_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -386,5 +387,32 @@ func TestRun(t *testing.T) {
 	b := p.batch([]*sequence{s}, [][]int32{{1}})
 	if err := m.Run(b, 1000, func(int32) bool { return true }); err == nil || !strings.Contains(err.Error(), "table 0: no page for token") {
 		t.Errorf("a run beyond its pages: %v", err)
+	}
+}
+
+// A run shows -1 for a token whose logit is not finite, by the toy's measure any but 1; it goes on
+// with token 0.
+func TestRunNotFinite(t *testing.T) {
+	kernels := maps.Clone(toyKernels)
+	kernels["argmax"] = fake.Kernel{Params: 4, Run: func(l fake.Launch) { fake.Slice[int32](l, l.Words[1], 1)[0] = 3 }}
+	d := &fake.Driver{Kernels: kernels}
+	m := open(t, d, options(d))
+	p, s := &pool{}, &sequence{}
+	b := p.batch([]*sequence{s}, [][]int32{{1}})
+	n := 0
+	err := m.Run(b, 40, func(token int32) bool {
+		want := int32(-1)
+		if toyNext(s.tokens) == 3 {
+			want = 3
+		}
+		if token != want {
+			t.Errorf("step %d: token %d, want %d", n, token, want)
+		}
+		s.tokens = append(s.tokens, max(token, 0))
+		n++
+		return true
+	})
+	if err != nil || n != 40 {
+		t.Errorf("%d steps, error %v", n, err)
 	}
 }
