@@ -46,7 +46,7 @@ func TestGPUSteps(t *testing.T) {
 			if c.duo == nil {
 				bound = c.bound // a rewritten model reads prompts otherwise than single tokens
 			}
-			traffic(t, runtime.CUDA, p, 200, bound) // what the driver keeps for itself from then on
+			traffic(t, runtime.CUDA, p, c.steps, bound) // what the driver keeps for itself, for so many graphs at once, from then on
 			before := available(t, d)
 			start := time.Now()
 			traffic(t, runtime.CUDA, p, c.steps, bound)

@@ -101,10 +101,19 @@ func TestGPUExtras(t *testing.T) {
 	x := extras{d: d, s: must[driver.Stream](t)(d.NewStream()), m: m}
 	x.pool = must[driver.Pool](t)(d.NewPool(1 << 20))
 	x.host = must[[]byte](t)(d.AllocHost(1 << 16))
-	t.Run("pool", x.memory)
-	t.Run("clusters", x.clusters)
-	t.Run("update", x.update)
-	t.Run("tensor map", x.tensorMap)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T)
+	}{{"pool", x.memory}, {"clusters", x.clusters}, {"update", x.update}, {"tensor map", x.tensorMap}} {
+		t.Run(part.name, func(t *testing.T) { // on a thread of its own
+			leave, err := d.Enter()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer leave()
+			part.run(t)
+		})
+	}
 	if err := errors.Join(d.FreeHost(x.host), d.ClosePool(x.pool), d.CloseModule(m), d.CloseStream(x.s), d.Close()); err != nil {
 		t.Errorf("close: %v", err)
 	}
