@@ -95,16 +95,21 @@ func (m gemv) ragged() bool { return m.plan.Units*m.plan.Warps != m.p.Cols/m.f.U
 // unitOf is this warp's first unit of step s. A warp without it takes the last one, for
 // nothing.
 func (m gemv) unitOf(s kernel.I64) kernel.I64 {
-	u := m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth)))
+	u := m.place(s)
 	if m.ragged() {
 		u = u.Min(m.k.Int(int64(m.p.Cols/m.f.Unit - 1)))
 	}
 	return u
 }
 
+// place is the number of that unit: what the block's warps take at a time are neighbours.
+func (m gemv) place(s kernel.I64) kernel.I64 {
+	return s.Times(int64(m.plan.Warps)).Add(m.warp).Times(int64(m.plan.Depth))
+}
+
 // has says whether this warp has step s.
 func (m gemv) has(s kernel.I64) kernel.Bool {
-	return m.warp.Times(int64(m.plan.Units)).Add(s.Times(int64(m.plan.Depth))).Lt(m.k.Int(int64(m.p.Cols / m.f.Unit)))
+	return m.place(s).Lt(m.k.Int(int64(m.p.Cols / m.f.Unit)))
 }
 
 // rowBytes is the size of a tile.

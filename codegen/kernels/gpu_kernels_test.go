@@ -116,6 +116,7 @@ func products() []gpuKernel {
 				add("gemv1", name, work.GEMV{Linear: l, Columns: 1})
 			}
 			if all {
+				add("meet1", name, work.GEMV{Linear: l, Columns: 1, Shared: 228 << 10})
 				add("gemv8", name, work.GEMV{Linear: l, Columns: 8})
 			}
 			l.Norm, l.Tokens = nil, work.Many

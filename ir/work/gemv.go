@@ -22,6 +22,12 @@ type GEMV struct {
 	Join *RMSNorm
 	// Round, of epilogues Store and GLU: y is what Round makes of the result.
 	Round *Round
+
+	// Shared is 0, or the bytes of a multiprocessor's shared memory on which blocks of
+	// launches that follow each other meet, as they do on sm_90a. A block of single tiles
+	// then takes at least half: no two of a launch share a multiprocessor while another has
+	// none. One of pairs, of one row, leaves that half to the next.
+	Shared int64
 }
 
 // Family implements Params.
@@ -29,7 +35,7 @@ func (p GEMV) Family() string { return "gemv" }
 
 // Key implements Params.
 func (p GEMV) Key() string {
-	return key("gemv", "of", p.Linear.Key(), "columns", p.Columns, "join", p.Join.key(), "round", p.Round.key())
+	return key("gemv", "of", p.Linear.Key(), "columns", p.Columns, "join", p.Join.key(), "round", p.Round.key(), "shared", p.Shared)
 }
 
 // Validate implements Params.
@@ -135,20 +141,34 @@ type GEMVPlan struct {
 }
 
 // Plan derives it: as many warps as are good for the encoding, or fewer where shared memory
-// would not hold their rings.
+// would not hold their rings. Where blocks meet rings are as deep as what a block takes at
+// least lets them be.
 func (p GEMV) Plan() GEMVPlan {
 	most := 16
 	if p.Columns > 16 || p.Enc == layout.Q5_0 || p.Enc == layout.Q5_1 || p.Enc == layout.Q5_K || p.Enc == layout.Q6_K {
 		most = 8 // registers, or shared memory for sums
+	}
+	type ring struct {
+		slots int
+		most  int64 // bytes of a block
+	}
+	rings := []ring{{2, maxShared}, {1, maxShared}}
+	switch {
+	case p.Shared == 0 || p.Columns > 1:
+	case p.Pairs() == 1:
+		rings = append([]ring{{4, p.Shared / 2}}, rings...)
+	default:
+		other := p.Shared - p.Shared/2 - 2*reserved
+		rings = append([]ring{{2, other}, {1, other}}, rings...)
 	}
 	var g GEMVPlan
 	for _, staged := range []bool{true, false} {
 		if staged && p.Tokens == Many || !staged && p.Norm != nil {
 			continue
 		}
-		for _, slots := range []int{2, 1} {
+		for _, r := range rings {
 			for w := most; w >= 4; w /= 2 {
-				if g = p.plan(w, slots, staged); g.Bytes <= maxShared {
+				if g = p.plan(w, r.slots, staged); g.Bytes <= r.most {
 					return g
 				}
 			}
@@ -210,5 +230,15 @@ func up16(n int64) int64 { return (n + 15) &^ 15 }
 // allow, a second one, of the launch that follows, fills its rings meanwhile.
 func (p GEMV) Grid() Grid {
 	g := p.Plan()
-	return Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: 1, Room: 1}
+	out := Grid{Warps: g.Warps, Shared: g.Bytes, PerBlock: 1, Resident: 1, Room: 1}
+	if p.Shared > 0 && p.Pairs() == 1 {
+		out.Shared = max(g.Bytes, p.Shared/2)
+	} else if p.Shared > 0 && p.Columns == 1 {
+		out.Room = 2
+	}
+	return out
 }
+
+// reserved is what a multiprocessor takes of its shared memory for each block (CUDA C++
+// programming guide, compute capability 8.x and 9.0).
+const reserved = 1 << 10

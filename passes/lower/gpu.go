@@ -19,11 +19,11 @@ func FewRows(t target.Target, f *ir.Func, mat *ir.Value) bool {
 }
 
 // tensorCores is a linear of at most so many rows (0: any number) on a GPU.
-func tensorCores(p work.Linear, most int64) work.Params {
+func tensorCores(t target.Target, p work.Linear, most int64) work.Params {
 	if most == 0 || most > manyGPU {
 		return gemm(p, most)
 	}
-	v := work.GEMV{Linear: p, Columns: 1}
+	v := work.GEMV{Linear: p, Columns: 1, Shared: meetingGPU(t)}
 	if p.Tokens == work.Many {
 		v.Columns = fewGPU
 	}
@@ -34,6 +34,15 @@ func tensorCores(p work.Linear, most int64) work.Params {
 		return gemm(p, most)
 	}
 	return v
+}
+
+// meetingGPU is the shared memory of a multiprocessor where a launch may begin before the
+// one before it has ended (CUDA C++ programming guide, compute capability 9.0).
+func meetingGPU(t target.Target) int64 {
+	if t.SM == "sm_90a" {
+		return 228 << 10
+	}
+	return 0
 }
 
 // gemm chooses the block of a product for many rows: a large one reads its operands less

@@ -35,7 +35,7 @@ func matchLinear(b *body) (Found, error) {
 	}
 	l.k.Kernel = l.p
 	if b.gpu() {
-		l.k.Kernel = tensorCores(l.p, atMost(b.f, mat.Type.Shape[0]))
+		l.k.Kernel = tensorCores(l.b.t, l.p, atMost(b.f, mat.Type.Shape[0]))
 	}
 	return l.k, l.more()
 }
