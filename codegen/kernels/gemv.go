@@ -23,6 +23,7 @@ type gemv struct {
 	ring       kernel.Ptr[kernel.U8] // this warp's
 	bars       kernel.Ptr[kernel.I64]
 	policy     kernel.Policy
+	kept       kernel.Policy // of rows of x, which all blocks read
 	masks      [2]kernel.I32
 	gains      [][]kernel.F32 // of this thread's pieces of the one row
 	joinGains  [][]kernel.F32
@@ -32,7 +33,7 @@ func gemvBody(p work.GEMV) kernel.Body {
 	var m gemv
 	return kernel.Body{
 		Start: func(k *kernel.Kernel) { m = newGEMV(k, p); m.start(); m.loadGains() },
-		Prep:  func(*kernel.Kernel) { m.stage() },
+		Prep:  func(*kernel.Kernel) { m.stage(); m.carry() },
 		Main:  func(*kernel.Kernel) { m.item() },
 	}
 }
@@ -47,7 +48,7 @@ func newGEMV(k *kernel.Kernel, p work.GEMV) gemv {
 	m.ring = kernel.SharedAt[kernel.U8](k, m.plan.Ring).At(m.warp.Times(int64(m.plan.Slots) * m.plan.Slot))
 	m.bars = kernel.SharedAt[kernel.I64](k, m.plan.Barriers).At(m.warp.Times(int64(m.plan.Slots)))
 	if m.hopper {
-		m.policy = g.Streamed()
+		m.policy, m.kept = g.Streamed(), g.Kept()
 	}
 	return m
 }
@@ -58,7 +59,7 @@ func (m gemv) start() {
 	if m.hopper {
 		kernel.When(k, m.lane.Eq(k.Int(0)), func() {
 			for i := range m.plan.Slots {
-				g.MBarrierInit(m.bars.Plus(int64(i)), 1)
+				g.MBarrierInit(m.bars.Plus(int64(i)), m.arrivals())
 			}
 			g.FenceMBarrier()
 		})
@@ -153,11 +154,28 @@ func (m gemv) single(item kernel.I64, n int) kernel.I64 {
 // turns have a whole number of rings.
 func (m gemv) slot(n kernel.I64) kernel.I64 { return n.And(m.k.Int(int64(m.plan.Slots - 1))) }
 
-// fill starts the copies of the step that is a Go number of steps after the first of this
-// turn, whose number is given, if this block has that item.
+// fill starts the copies of the weight for the step that is a Go number of steps after the
+// first of this turn, whose number is given, if this block has that item.
 func (m gemv) fill(first kernel.I64, step int) {
 	item, some := m.g.Ahead(int64(step / m.plan.Steps))
 	m.copy(m.sources(item), m.pieces(m.k.Int(int64(step%m.plan.Steps))), first.Plus(int64(step)), some)
+	m.commit()
+}
+
+// refill is fill, of x too.
+func (m gemv) refill(first kernel.I64, step int) {
+	item, some := m.g.Ahead(int64(step / m.plan.Steps))
+	of, n := m.k.Int(int64(step%m.plan.Steps)), first.Plus(int64(step))
+	m.copy(m.sources(item), m.pieces(of), n, some)
+	m.copyRows(of, n, some)
+	m.commit()
+}
+
+// commit closes what the copies by lanes are waited for together.
+func (m gemv) commit() {
+	if !m.hopper {
+		m.g.Commit()
+	}
 }
 
 // pieces is where step s of this warp is in a tile.
@@ -178,12 +196,11 @@ func (m gemv) copy(tiles []kernel.I32, distance kernel.I32, n kernel.I64, some k
 	}
 	if !m.hopper {
 		kernel.When(k, some, func() { each(m.copyLanes) })
-		g.Commit()
 		return
 	}
 	kernel.When(k, some.And(m.lane.Eq(k.Int(0))), func() {
 		bar := m.bars.At(slot)
-		g.MBarrierExpect(bar, k.Int32(int32(m.plan.Slot)))
+		g.MBarrierExpect(bar, k.Int32(int32(m.plan.Codes)))
 		each(func(to, from kernel.Ptr[kernel.U8]) { g.CopyBulk(to, from, k.Int32(int32(bytes)), bar, m.policy) })
 	})
 }
@@ -210,7 +227,7 @@ func (m gemv) item() {
 	first := g.Turn().Times(int64(steps))
 	if m.plan.Units*m.f.Unit <= work.GEMVUnrolled {
 		for s := range steps {
-			sums = m.step(k.Int(int64(s)), first, sums, func() { m.fill(first, s+m.plan.Slots) })
+			sums = m.step(k.Int(int64(s)), first, sums, func() { m.refill(first, s+m.plan.Slots) })
 		}
 	} else {
 		sums = m.loop(first, sums)
@@ -239,6 +256,8 @@ func (m gemv) loop(first kernel.I64, sums []kernel.F32) []kernel.F32 {
 				from[t] = kernel.Select(inside, here[t], there[t])
 			}
 			m.copy(from, m.pieces(of), first.Add(ahead), inside.Or(more))
+			m.copyRows(of, first.Add(ahead), inside.Or(more))
+			m.commit()
 		})
 	})
 }

@@ -1,9 +1,6 @@
 package kernels
 
-import (
-	"quire/codegen/kernel"
-	"quire/ir/work"
-)
+import "quire/codegen/kernel"
 
 // xUnit is what a lane multiplies a unit with: of its row of x the columns of the frag
 // layout's spans, and sums of x.
@@ -289,79 +286,4 @@ func (m gemv) put(n, i kernel.I64, inside *kernel.Bool, v []kernel.F32) {
 		}
 		kernel.StoreF32(kernel.SharedAt[kernel.F32](k, m.plan.Sums).At(group), sum)
 	})
-}
-
-// stepWide multiplies the units of a step in a slot, where x is in global memory. Sums lie
-// by tile, row r or r+8, column: a product's registers are 0 and 1 of row r, 2 and 3 of
-// r+8.
-func (m gemv) stepWide(slot kernel.Ptr[kernel.U8], s kernel.I64, sums []kernel.F32) {
-	k, f := m.k, m.f
-	cols := max(1, m.p.Columns/8)
-	u := m.unitOf(s)
-	do := func(sums []kernel.F32) []kernel.F32 {
-		var w []*fragUnit
-		for t := range m.tiles() {
-			w = append(w, openUnit(k, f, slot.Plus(int64(t*f.UnitBytes())), m.lane, m.masks))
-		}
-		acc := m.registers(sums)
-		x := m.columnsOf(u)
-		for c := range f.Unit / f.Chunk {
-			multiplyChunk(m.half, w, c, cols, func(col, from, words int) []kernel.I32 { return x(col, c*f.Chunk+from, words) }, acc, cols > 4)
-		}
-		return m.byRow(acc)
-	}
-	if !m.ragged() {
-		copy(sums, do(sums))
-		return
-	}
-	copy(sums, kernel.If(k, m.has(s), append([]kernel.F32(nil), sums...), func() []kernel.F32 { return do(sums) }, nil))
-}
-
-// columnsOf gives words of the lane's row of an eight of rows of x, from a column of unit u
-// on: as Round wrote them, or floats that are rounded here.
-func (m gemv) columnsOf(u kernel.I64) func(col, from, words int) []kernel.I32 {
-	k, g, f := m.k, m.g, m.f
-	first := u.Times(int64(f.Unit)).Add(m.lane.And(k.Int(3)).Times(int64(f.Span / 4)))
-	last := k.Dim("N").Plus(-1)
-	row := func(col int) kernel.I64 { return m.lane.Shr(2).Plus(int64(8 * col)).Min(last) }
-	if m.p.Tokens == work.Many {
-		stride := work.Round{Dim: m.p.Cols, To: m.p.Dot}.RowBytes()
-		x := kernel.Arg[kernel.U8](k, "x").At(first.Times(2))
-		return func(col, from, words int) []kernel.I32 {
-			return kernel.LoadWords(x.At(row(col).Times(stride)).Plus(int64(2*from)), words)
-		}
-	}
-	x := kernel.Arg[kernel.F32](k, "x").At(first)
-	return func(col, from, words int) []kernel.I32 {
-		var out []kernel.I32
-		at := x.At(row(col).Times(int64(m.p.Cols))).Plus(int64(from))
-		for i := 0; i < words; i += 2 {
-			v := kernel.LoadFloats(at.Plus(int64(2*i)), 4)
-			out = append(out, g.Pack(m.half, v[0], v[1]), g.Pack(m.half, v[2], v[3]))
-		}
-		return out
-	}
-}
-
-// registers orders sums as products have them, byRow the other way.
-func (m gemv) registers(sums []kernel.F32) []kernel.F32 {
-	out := make([]kernel.F32, len(sums))
-	for i, v := range sums {
-		out[m.register(i)] = v
-	}
-	return out
-}
-
-func (m gemv) byRow(acc []kernel.F32) []kernel.F32 {
-	out := make([]kernel.F32, len(acc))
-	for i := range out {
-		out[i] = acc[m.register(i)]
-	}
-	return out
-}
-
-func (m gemv) register(i int) int {
-	n := m.columns() // two of every eight
-	t, h, c := i/(2*n), i/n%2, i%n
-	return (t*n/2+c/2)*4 + 2*h + c%2
 }

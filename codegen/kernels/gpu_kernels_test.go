@@ -122,6 +122,7 @@ func products() []gpuKernel {
 			l.Norm, l.Tokens = nil, work.Many
 			if name == "glu" || all && (name == "down" || name == "qkv") {
 				add("wide16", name, work.GEMV{Linear: l, Columns: 16})
+				add("meet16", name, work.GEMV{Linear: l, Columns: 16, Shared: 228 << 10})
 				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
 				add("group4", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128, Groups: true})
 				add("group8", name, work.GEMM{Linear: l, RowWarps: 8, Block: 128, Groups: true})

@@ -8,7 +8,8 @@ import "quire/ir/types/layout"
 //
 // With Tokens One x are floats, a Norm may come first, and each block keeps them all in
 // shared memory, if they fit there. Else (without a Norm), and with Tokens Many, where x is
-// what Round wrote, the warps read them from global memory.
+// what Round wrote, the warps read them from global memory: up to 16 rows of Round's come
+// through the rings, beside what they are multiplied with.
 //
 // An item is one tile of 16 rows, or two where they belong together (of gate and up, or of
 // the halves of a head that rotate together), and with Tokens Many Multi times as many. A
@@ -59,7 +60,7 @@ func (p GEMV) Validate() error {
 	c.that(p.Join == nil || p.Norm != nil, "join without a norm, expected one")
 	c.that(!p.Crowded(), "%d columns over %d warps, expected a power of two of them: registers", p.Columns, p.Plan().Warps)
 	g := p.Grid()
-	c.that(g.Shared <= maxShared, "%d bytes of shared memory, expected at most %d", g.Shared, maxShared)
+	c.that(g.Shared <= p.maxShared(), "%d bytes of shared memory, expected at most %d", g.Shared, p.maxShared())
 	if err := c.err(); err != nil {
 		return err
 	}
@@ -77,6 +78,13 @@ func (p GEMV) Crowded() bool {
 
 // maxShared is what a block may have (CUDA C++ programming guide, compute capability 8.0).
 const maxShared = 163 << 10
+
+func (p GEMV) maxShared() int64 {
+	if p.Shared > 0 {
+		return p.Shared - reserved
+	}
+	return maxShared
+}
 
 // frag says what a linear by tensor cores can be.
 func (c *check) frag(p Linear) {
@@ -131,7 +139,9 @@ type GEMVPlan struct {
 	Slots    int   // steps of a warp's ring, a power of two; no more than Steps in a loop
 	Turns    int   // items whose sums wait for one another
 	Slot     int64 // bytes of one
-	Row      int64 // bytes of a row of x
+	Codes    int64 // those that are the weight's; rows of x follow, if Carried
+	Carried  bool  // x comes through the rings
+	Row      int64 // bytes of a row of x, in a slot if Carried
 	Group    int   // columns that share a scale, and so a sum of x
 	Sums     int64 // offsets, behind rows of x: sums of x, sums of the warps, rings, barriers
 	Parts    int64
@@ -152,7 +162,7 @@ func (p GEMV) Plan() GEMVPlan {
 		slots int
 		most  int64 // bytes of a block
 	}
-	rings := []ring{{2, maxShared}, {1, maxShared}}
+	rings := []ring{{2, p.maxShared()}, {1, p.maxShared()}}
 	switch {
 	case p.Shared == 0 || p.Columns > 1:
 	case p.Pairs() == 1:
@@ -196,14 +206,22 @@ func (p GEMV) plan(most, slots int, staged bool) GEMVPlan {
 		g.Slots /= 2
 	}
 	tiles := p.Pairs() * p.Multi()
-	g.Slot = int64(tiles * g.Depth * f.UnitBytes())
+	g.Codes = int64(tiles * g.Depth * f.UnitBytes())
 	if f.Block > 1 {
 		g.Group = f.Sub
 	}
+	g.Carried = p.Shared > 0 && p.Tokens == Many && p.Columns <= 16
 	g.Row = int64(p.Cols) * 2
+	if g.Carried {
+		g.Row = int64(2 * g.Depth * f.Unit)
+	}
 	if p.Columns > 1 { // rows so far apart that the lanes' loads meet no bank twice
 		apart := map[int]int64{64: 16, 32: 64, 16: 32}[f.Span]
 		g.Row += (apart + 128 - g.Row%128) % 128
+	}
+	g.Slot = g.Codes
+	if g.Carried {
+		g.Slot += int64(p.Columns) * g.Row
 	}
 	if staged {
 		g.Sums = up16(int64(p.Columns) * g.Row)
