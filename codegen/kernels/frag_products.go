@@ -45,53 +45,6 @@ func multiplyChunk(half kernel.Half, w []*fragUnit, c, cols int, x func(col, fro
 	}
 }
 
-// multiplyCodes is multiplyChunk of all chunks of units, where codes become weights only
-// when a group has been summed up: sums of rows of x over the group, by which the base and
-// the zero point come off, are products with ones.
-func multiplyCodes(half kernel.Half, w []*fragUnit, cols int, ones kernel.I32, x func(col, from, words int) []kernel.I32, sums []kernel.F32) {
-	g, f := w[0].g, w[0].f
-	per, perGroup := f.Span/16, groupColumns(f)/16
-	base := bases(f)
-	for n := range groups(f) {
-		c := make([][4]kernel.F32, (len(w)+1)*cols) // of rows of x first
-		for i := range c {
-			c[i] = g.NoSum()
-		}
-		for i := 0; i < perGroup; i += 2 {
-			j := n*perGroup + i
-			from := j/per*f.Span + j%per*4 // of products j and j+1, a lane's columns are neighbours
-			var b [][]kernel.I32
-			for col := range cols {
-				b = append(b, x(col, from, 4))
-			}
-			for k := range 2 {
-				for t := range len(w) + 1 {
-					a := [4]kernel.I32{ones, ones, ones, ones}
-					if t > 0 {
-						a = w[t-1].product((j+k)/f.Products(), (j+k)%f.Products())
-					}
-					for col := range cols {
-						s := &c[t*cols+col]
-						*s = g.Mma(half, a, [2]kernel.I32{b[col][2*k], b[col][2*k+1]}, *s)
-					}
-				}
-			}
-		}
-		for t, u := range w {
-			scale := [2]groupScale{u.group(n, 0), u.group(n, 1)}
-			for col := range cols {
-				for i, v := range c[(t+1)*cols+col] {
-					s, of, by := &sums[(t*cols+col)*4+i], c[col][i], scale[i/2]
-					*s = by.mul.FMA(by.zero.Add(u.k.Float(base[i/2])).Neg().FMA(of, v), *s)
-					if by.add != nil {
-						*s = by.add.FMA(of, *s)
-					}
-				}
-			}
-		}
-	}
-}
-
 // dequantiser makes weights of chunk c of units.
 type dequantiser struct {
 	w      []*fragUnit
