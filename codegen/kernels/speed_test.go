@@ -3,12 +3,10 @@ package kernels
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -21,12 +19,6 @@ import (
 	gpu "quire/runtime/cuda/driver"
 )
 
-// Speed of products on a GPU, from a test binary that needs no compiler:
-//
-//	./kernels.test -test.run Speed -bundle DIR -speed .               assembles, and fills DIR
-//	./kernels.test -test.run Speed -bundle DIR -speed . -device cuda  measures
-var speed = flag.String("speed", "", "pattern of the products whose speed is measured")
-
 // speedCase is stages of products, repeated over weights of their own in one graph.
 type speedCase struct {
 	name   string
@@ -35,8 +27,10 @@ type speedCase struct {
 	repeat int
 }
 
-// stageName is the kernel's file in the bundle.
-func (c speedCase) stageName(i int) string { return fmt.Sprintf("%s.%d", c.name, i) }
+// file is a stage's code in the bundle.
+func (c speedCase) file(i int) string {
+	return filepath.Join(*bundle, fmt.Sprintf("%s.%d.cubin", c.name, i))
+}
 
 func linearOf(p work.Params) work.Linear {
 	switch p := p.(type) {
@@ -61,56 +55,68 @@ func weightBytes(p work.Params) int64 {
 	return n
 }
 
-func TestSpeed(t *testing.T) {
-	if *speed == "" {
-		t.Skip("no -speed")
+// Speed of a layer's products on a GPU, from a test binary that needs no compiler, of 25 launches each:
+//
+//	./kernels.test -test.run - -test.bench Products -bundle DIR                                      assembles, and fills DIR
+//	./kernels.test -test.run - -test.bench Products -test.benchtime 25x -bundle DIR -device cuda  measures
+func BenchmarkProducts(b *testing.B) {
+	cases := speedCases()
+	if *device == "cuda" {
+		on, leave := newBench(b)
+		defer leave()
+		peak := on.readBandwidth()
+		b.Logf("%s: reads %.0f GB/s", on.d.Info, peak/1e9)
+		for _, c := range cases {
+			b.Run(c.name, func(b *testing.B) { on.measure(b, c, peak) })
+		}
+		return
 	}
-	pattern := regexp.MustCompile(*speed)
+	if *bundle == "" {
+		b.Skip("no GPU: neither -device cuda nor a -bundle to fill")
+	}
 	tgt, err := target.Parse("sm_90a")
 	if err != nil {
-		t.Fatal(err)
-	}
-	var cases []speedCase
-	for _, c := range speedCases() {
-		if pattern.MatchString(c.name) {
-			cases = append(cases, c)
-		}
-	}
-	if *device == "cuda" {
-		measureSpeed(t, cases)
-		return
+		b.Fatal(err)
 	}
 	tools, err := findTools()
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	ptxas, err := llc.FindPtxas()
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	for _, c := range cases {
-		for i, p := range c.stages {
-			file := filepath.Join(*bundle, c.stageName(i)+".cubin")
-			text, err := Text(tgt, "k", p)
-			if err != nil {
-				t.Errorf("%s: %v", c.name, err)
-				continue
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := c.assemble(tgt, tools, ptxas); err != nil {
+					b.Fatal(err)
+				}
 			}
-			ptx, err := tools.PTX(context.Background(), tgt, "k", text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cubin, use, err := ptxas.Assemble(context.Background(), tgt, ptx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g := work.GridOf(p)
-			fmt.Printf("%-40s %d warps, %6d shared, %d registers, %d spilled\n", c.stageName(i), g.Warps, g.Shared, use[0].Registers, use[0].SpillStores)
-			if err := os.WriteFile(file, cubin, 0o644); err != nil {
-				t.Fatal(err)
-			}
+		})
+	}
+}
+
+// assemble puts the code of each stage into the bundle.
+func (c speedCase) assemble(tgt target.Target, tools llc.Tools, ptxas llc.Ptxas) error {
+	for i, p := range c.stages {
+		text, err := Text(tgt, "k", p)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		ptx, err := tools.PTX(context.Background(), tgt, "k", text)
+		if err != nil {
+			return err
+		}
+		cubin, _, err := ptxas.Assemble(context.Background(), tgt, ptx)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(c.file(i), cubin, 0o644); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // readCode reads n pieces of 16 bytes.
@@ -179,7 +185,7 @@ $out:
 
 // bench is a device with memory for measurements.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	d       *gpu.Device
 	s       gpu.Stream
 	weights gpu.Pointer
@@ -194,7 +200,7 @@ const (
 	otherBytes = int64(1) << 30
 )
 
-func must[T any](t *testing.T) func(v T, err error) T {
+func must[T any](t testing.TB) func(v T, err error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -204,7 +210,7 @@ func must[T any](t *testing.T) func(v T, err error) T {
 	}
 }
 
-func newBench(t *testing.T) (*bench, func()) {
+func newBench(t testing.TB) (*bench, func()) {
 	lib, err := gpu.Open()
 	if err != nil {
 		t.Skip("no GPU: ", err)
@@ -294,37 +300,18 @@ func (b *bench) readBandwidth() float64 {
 	return best
 }
 
-func measureSpeed(t *testing.T, cases []speedCase) {
-	b, leave := newBench(t)
-	defer leave()
-	peak := b.readBandwidth()
-	fmt.Printf("%s: reads %.0f GB/s\n", b.d.Info, peak/1e9)
-	for i, c := range cases {
-		b.measure(c, peak)
-		if i%3 == 2 {
-			fmt.Println()
-		}
-	}
-	fmt.Println()
-}
-
-func (b *bench) measure(c speedCase, peak float64) {
-	t := b.t
+// measure reports the median of t.N launches: a repetition's time and its share of peak.
+func (b *bench) measure(t *testing.B, c speedCase, peak float64) {
+	b.t = t
 	var launches []*gpu.Launch
 	var modules []gpu.Module
 	var bytes, at int64
 	flops := 0.0
 	kernels := make([]gpu.Kernel, len(c.stages))
 	for i, p := range c.stages {
-		cubin, err := os.ReadFile(filepath.Join(*bundle, c.stageName(i)+".cubin"))
-		if err != nil {
-			fmt.Printf("%s %v | ", c.name, err)
-			return
-		}
+		cubin := must[[]byte](t)(os.ReadFile(c.file(i)))
 		m, _, err := b.d.LoadModule(cubin)
-		if err != nil {
-			t.Fatal(c.name, err)
-		}
+		b.ok(err)
 		modules = append(modules, m)
 		kernels[i] = must[gpu.Kernel](t)(b.d.Kernel(m, "k", work.GridOf(p).Shared))
 	}
@@ -385,24 +372,20 @@ func (b *bench) measure(c speedCase, peak float64) {
 			flops += 2 * float64(l.R()) * float64(l.Cols) * float64(c.rows)
 		}
 	}
-	reps := 25
-	if c.rows > 64 {
-		reps = 7
-	}
-	took := b.median(reps, func() error {
+	took := b.median(t.N, func() error {
 		for _, l := range launches {
 			if err := b.d.Launch(b.s, l); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	s := took.Seconds()
-	speed := fmt.Sprintf("%4.1f%%", 100*float64(bytes)/s/peak)
+	}).Seconds()
+	t.ReportMetric(took*1e9/float64(c.repeat), "ns/op")
 	if c.rows > 16 {
-		speed = fmt.Sprintf("%.0f TF", flops/s/1e12)
+		t.ReportMetric(flops/took/1e12, "TFLOP/s")
+	} else {
+		t.ReportMetric(100*float64(bytes)/took/peak, "%read")
 	}
-	fmt.Printf("%-28s%8.2f us %6s | ", c.name, s*1e6/float64(c.repeat), speed)
 	for _, m := range modules {
 		b.ok(b.d.CloseModule(m))
 	}
