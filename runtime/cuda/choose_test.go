@@ -1,13 +1,11 @@
 package cuda_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"quire/ir/work"
 	"quire/runtime/cuda"
-	"quire/runtime/cuda/driver"
 	"quire/runtime/cuda/driver/fake"
 	"quire/runtime/device"
 	"quire/runtime/program"
@@ -184,31 +182,4 @@ func TestChoicesRefuse(t *testing.T) {
 	}
 }
 
-func TestChoicesOutOfMemory(t *testing.T) {
-	for k := 1; ; k++ {
-		p, kernels := sampling(t)
-		d := &fake.Driver{Kernels: kernels}
-		m, err := cuda.Load(t.Context(), p, options(d))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.FailAt = d.Allocations() + k
-		err = choices(t, m)
-		var e *driver.Error
-		if err != nil && (!errors.As(err, &e) || e.Code != driver.OutOfMemory) {
-			t.Fatalf("allocation %d: %v", k, err)
-		}
-		if err != nil {
-			if again := choices(t, m); again != nil {
-				t.Fatalf("allocation %d: the second try: %v", k, again)
-			}
-		}
-		if e := m.Close(); e != nil {
-			t.Fatal(e)
-		}
-		empty(t, d)
-		if err == nil {
-			return
-		}
-	}
-}
+func TestChoicesOutOfMemory(t *testing.T) { eachAllocation(t, sampling, 5, choices) }

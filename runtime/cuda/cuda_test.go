@@ -2,12 +2,10 @@ package cuda_test
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -205,120 +203,6 @@ func TestCopyPage(t *testing.T) {
 	s.pages[0] = 7
 	if err := p.step(t, m, []*sequence{s}, [][]int32{{4}}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Whichever allocation fails, the error says so and everything is given back.
-func TestOutOfMemory(t *testing.T) {
-	for k := 1; ; k++ {
-		d := &fake.Driver{Kernels: toyKernels, FailAt: k}
-		m, err := cuda.Load(t.Context(), toy(t), options(d))
-		if err == nil {
-			err = chat(t, m)
-			if e := m.Close(); e != nil {
-				t.Fatalf("allocation %d: close: %v", k, e)
-			}
-		}
-		empty(t, d)
-		if err == nil {
-			if d.Allocations() >= k {
-				t.Errorf("allocation %d failed and nothing was said", k)
-			}
-			if k < 20 {
-				t.Errorf("%d allocations, expected more", k)
-			}
-			return
-		}
-		var e *driver.Error
-		if !errors.As(err, &e) || e.Code != driver.OutOfMemory || e.Sticky {
-			t.Fatalf("allocation %d: %v", k, err)
-		}
-	}
-}
-
-// After a step that ran out of memory the next one may succeed.
-func TestOutOfMemoryOnce(t *testing.T) {
-	for k := 1; ; k++ {
-		d := &fake.Driver{Kernels: toyKernels}
-		m, err := cuda.Load(t.Context(), toy(t), options(d))
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.FailAt = d.Allocations() + k
-		if err = chat(t, m); err != nil {
-			if again := chat(t, m); again != nil {
-				t.Fatalf("allocation %d: the second try: %v", k, again)
-			}
-		}
-		if e := m.Close(); e != nil {
-			t.Fatal(e)
-		}
-		empty(t, d)
-		if err == nil {
-			return
-		}
-	}
-}
-
-// A fault of whichever launch loses the device: the step says so, and so do later ones. Close gives everything back.
-func TestStickyFault(t *testing.T) {
-	for k := 1; ; k++ {
-		d := &fake.Driver{Kernels: toyKernels, FaultAt: k}
-		m, err := cuda.Load(t.Context(), toy(t), options(d))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = chat(t, m)
-		if err == nil {
-			if k < 100 {
-				t.Errorf("%d launches, expected more", k)
-			}
-			if err := m.Close(); err != nil {
-				t.Error(err)
-			}
-			return
-		}
-		for range 2 {
-			if !lost(err) {
-				t.Fatalf("fault at launch %d: %v", k, err)
-			}
-			err = chat(t, m)
-		}
-		if err := m.Close(); err == nil {
-			t.Errorf("fault at launch %d: close says nothing of it", k)
-		}
-		if got := m.Memory(); got != (device.Memory{}) {
-			t.Errorf("fault at launch %d: after Close the ledger is %+v", k, got)
-		}
-	}
-}
-
-// lost says that an error is a fault that lost the device, and names it.
-func lost(err error) bool {
-	var e *driver.Error
-	return errors.As(err, &e) && e.Sticky && e.Name == "CUDA_ERROR_ILLEGAL_ADDRESS" && strings.Contains(err.Error(), "the device is lost")
-}
-
-// A stream that never ends: Stop makes the step return, and Close does not wait for ever.
-func TestHang(t *testing.T) {
-	d := &fake.Driver{Kernels: toyKernels}
-	m, err := cuda.Load(t.Context(), toy(t), options(d))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.Hang = true
-	time.AfterFunc(20*time.Millisecond, m.Stop)
-	p := &pool{}
-	if err := p.step(t, m, []*sequence{{}}, [][]int32{{1}}); !errors.Is(err, context.Canceled) {
-		t.Errorf("step: %v", err)
-	}
-	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "does not end") {
-		t.Errorf("close: %v", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := cuda.Load(ctx, toy(t), options(&fake.Driver{Kernels: toyKernels, Hang: true})); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("load: %v", err)
 	}
 }
 

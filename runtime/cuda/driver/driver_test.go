@@ -23,10 +23,10 @@ var kernels = map[string]fake.Kernel{
 	}},
 }
 
-// enter opens the fake's device on this thread.
-func enter(t testing.TB, f *fake.Driver) *driver.Device {
+// enter opens a driver's first device on this thread.
+func enter(t testing.TB, l driver.Library) *driver.Device {
 	t.Helper()
-	d, err := driver.New(f, 0)
+	d, err := driver.New(l, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,20 +65,35 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// y += x twice as launches, three times as a graph.
-func TestGraph(t *testing.T) {
-	f := &fake.Driver{Kernels: kernels}
-	d := enter(t, f)
-	s := must[driver.Stream](t)(d.NewStream())
-	m, _, err := d.LoadModule([]byte("code"))
+// adder has what a launch of "add" needs: a stream, the module, x and y of 64 bytes on the
+// device, and as many zeros on the host.
+type adder struct {
+	d    *driver.Device
+	s    driver.Stream
+	m    driver.Module
+	x, y driver.Pointer
+	host []byte
+}
+
+func newAdder(t testing.TB, f *fake.Driver) adder {
+	t.Helper()
+	a := adder{d: enter(t, f)}
+	a.s = must[driver.Stream](t)(a.d.NewStream())
+	m, _, err := a.d.LoadModule([]byte("code"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, y := must[driver.Pointer](t)(d.Alloc(64)), must[driver.Pointer](t)(d.Alloc(64))
-	host := must[[]byte](t)(d.AllocHost(64))
-	for i := range host {
-		host[i] = 0
-	}
+	a.m = m
+	a.x, a.y = must[driver.Pointer](t)(a.d.Alloc(64)), must[driver.Pointer](t)(a.d.Alloc(64))
+	a.host = must[[]byte](t)(a.d.AllocHost(64))
+	clear(a.host)
+	return a
+}
+
+// y += x twice as launches, three times as a graph.
+func TestGraph(t *testing.T) {
+	a := newAdder(t, &fake.Driver{Kernels: kernels})
+	d, s, m, x, y, host := a.d, a.s, a.m, a.x, a.y, a.host
 	host[4] = 7
 	k := must[driver.Kernel](t)(d.Kernel(m, "add", 100<<10))
 	l := driver.NewLaunch(k, 128, 100<<10, 3)
@@ -86,7 +101,7 @@ func TestGraph(t *testing.T) {
 	l.Blocks(1)
 	work := func() error { return d.Launch(s, l) }
 	g := must[driver.Graph](t)(d.Capture(s, work))
-	err = errors.Join(d.Upload(s, x, host), d.Zero(s, y, 64), work(), work(), d.LaunchGraph(s, g), d.LaunchGraph(s, g), d.LaunchGraph(s, g),
+	err := errors.Join(d.Upload(s, x, host), d.Zero(s, y, 64), work(), work(), d.LaunchGraph(s, g), d.LaunchGraph(s, g), d.LaunchGraph(s, g),
 		d.Download(s, host, y), d.Wait(t.Context(), s))
 	if err != nil {
 		t.Fatal(err)
@@ -148,15 +163,8 @@ func TestPool(t *testing.T) {
 // A graph that is updated does what was captured last; with another number of launches it stays.
 func TestUpdate(t *testing.T) {
 	f := &fake.Driver{Kernels: kernels}
-	d := enter(t, f)
-	s := must[driver.Stream](t)(d.NewStream())
-	m, _, err := d.LoadModule([]byte("code"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, y := must[driver.Pointer](t)(d.Alloc(64)), must[driver.Pointer](t)(d.Alloc(64))
-	host := must[[]byte](t)(d.AllocHost(64))
-	clear(host)
+	a := newAdder(t, f)
+	d, s, m, x, y, host := a.d, a.s, a.m, a.x, a.y, a.host
 	host[0], host[4] = 1, 10
 	l := driver.NewLaunch(must[driver.Kernel](t)(d.Kernel(m, "add", 0)), 32, 0, 3)
 	copy(l.Words(), []uint64{uint64(x), uint64(y), 1})
@@ -164,7 +172,7 @@ func TestUpdate(t *testing.T) {
 	work := func() error { return d.Launch(s, l) }
 	g := must[driver.Graph](t)(d.Capture(s, work))
 	l.Words()[2] = 2
-	err = errors.Join(d.Upload(s, x, host), d.Zero(s, y, 64), d.LaunchGraph(s, g), d.Update(s, g, work), d.LaunchGraph(s, g), d.Wait(t.Context(), s))
+	err := errors.Join(d.Upload(s, x, host), d.Zero(s, y, 64), d.LaunchGraph(s, g), d.Update(s, g, work), d.LaunchGraph(s, g), d.Wait(t.Context(), s))
 	if err != nil {
 		t.Fatal(err)
 	}

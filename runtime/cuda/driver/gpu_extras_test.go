@@ -78,22 +78,7 @@ row:
 
 // On a GPU: memory of a pool, clusters, a graph that is updated, a box by a tensor map.
 func TestGPUExtras(t *testing.T) {
-	lib, err := driver.Open()
-	if err != nil {
-		t.Skip("no GPU: ", err)
-	}
-	d, err := driver.New(lib, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leave, err := d.Enter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer leave()
-	if d.SM() < 90 {
-		t.Skip("the test's code is for sm_90")
-	}
+	d := onGPU(t)
 	m, _, err := d.LoadModule([]byte(extrasCode))
 	if err != nil {
 		t.Fatal(err)

@@ -35,26 +35,25 @@ const gpuCode = `
 }
 `
 
-// On a GPU: launches, graphs with and without overlap, the log of refused code, a fault.
-func TestGPU(t *testing.T) {
+// onGPU is this machine's first GPU, entered on this thread: one that runs the tests' code.
+func onGPU(t *testing.T) *driver.Device {
+	t.Helper()
 	lib, err := driver.Open()
 	if err != nil {
 		t.Skip("no GPU: ", err)
 	}
-	d, err := driver.New(lib, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leave, err := d.Enter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer leave()
-	t.Logf("%s; driver %d, %d KiB of shared memory, %d MiB of L2", d.Info, d.Driver, d.SharedBytes>>10, d.L2Bytes>>20)
+	d := enter(t, lib)
 	if d.SM() < 90 {
-		t.Skip("the test's code is for sm_90")
+		t.Skip("no GPU: the test's code is for sm_90, the device is ", d.Info)
 	}
-	_, _, err = d.LoadModule([]byte(strings.Replace(gpuCode, "add.u32", "adder.u32", 1)))
+	return d
+}
+
+// On a GPU: launches, graphs with and without overlap, the log of refused code, a fault.
+func TestGPU(t *testing.T) {
+	d := onGPU(t)
+	t.Logf("%s; driver %d, %d KiB of shared memory, %d MiB of L2", d.Info, d.Driver, d.SharedBytes>>10, d.L2Bytes>>20)
+	_, _, err := d.LoadModule([]byte(strings.Replace(gpuCode, "add.u32", "adder.u32", 1)))
 	var jit *driver.JITError
 	if !errors.As(err, &jit) || !strings.Contains(jit.Log, "adder") {
 		t.Errorf("refused code: %v", err)
