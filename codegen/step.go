@@ -42,7 +42,7 @@ func (b *builder) memory() {
 func cacheOf(c *ir.CacheDecl, t int, table *ir.Table) program.Cache {
 	out := program.Cache{Name: c.Name, Elem: c.Elem.String(), Heads: c.Heads, Dim: c.Dim, Table: t}
 	if c.Pick {
-		out.Elem, out.PageBytes = "pick", work.KeptBytes(c.Heads, c.Dim)
+		out.Elem, out.PageBytes = program.Picks, work.KeptBytes(c.Heads, c.Dim)
 		return out
 	}
 	out.PageBytes = work.PageStride(c.Heads, c.Dim, table.Page, table.Summary, layout.Enc(c.Elem.String()))

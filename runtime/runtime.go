@@ -247,32 +247,12 @@ func newProgram(p *program.Program, tok *token.Tokenizer, m device.Model, l limi
 	for _, id := range p.Generation.EOS {
 		out.eog[id] = true
 	}
-	tables := make([]kv.Table, len(p.Tables))
-	for i, t := range p.Tables {
-		tables[i] = kv.Table{Page: t.Page, Sink: t.Sink, Recent: t.Recent}
-	}
-	out.engine = newEngine(m, kv.New(tables, l.pages, l.context), p, l)
+	out.engine = newEngine(m, kv.New(tablesOf(p), l.pages, l.context), p, l)
 	return out
 }
 
-// CacheNeed is the memory of keys and values of one sequence of n tokens: exact, where each
-// table keeps but sink and recent tokens of it (DuoAttention's formula: 2 * size * dim *
-// (n * full heads + (sink + recent) * streaming heads)), and in whole pages with their
-// summaries, as decoding holds them. A prompt's steps hold their own tokens besides.
-func (p *Program) CacheNeed(n int) (exact, paged int64) {
-	sizes := map[string]int64{"f32": 4, "f16": 2, "bf16": 2}
-	for _, c := range p.p.Caches {
-		t := p.p.Tables[c.Table]
-		kept, pages := n, (n+t.Page-1)/t.Page
-		if t.Recent != nil {
-			kept = min(n, t.Sink+*t.Recent)
-			pages = min(pages, (t.Sink+t.Page-1)/t.Page+*t.Recent/t.Page+2+kv.Slack)
-		}
-		exact += 2 * sizes[c.Elem] * int64(c.Heads) * int64(c.Dim) * int64(kept)
-		paged += int64(pages) * c.PageBytes
-	}
-	return exact, paged
-}
+// CacheNeed is CacheNeed of the Program's own caches.
+func (p *Program) CacheNeed(n int) (exact, paged int64) { return CacheNeed(p.p, n) }
 
 // newTokenizer reads a Program's tokenizer, nil if it has none.
 func newTokenizer(p *program.Program) (*token.Tokenizer, error) {

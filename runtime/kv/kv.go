@@ -26,6 +26,15 @@ type Table struct {
 	Recent *int // tokens before a row that it can see; nil: all
 }
 
+// Most is how many pages a sequence that grows a token at a time to n tokens holds at most.
+func (t Table) Most(n int) int {
+	pages := (n + t.Page - 1) / t.Page
+	if t.Recent == nil {
+		return pages
+	}
+	return min(pages, (t.Sink+t.Page-1)/t.Page+(*t.Recent+t.Page-1)/t.Page+1+Slack)
+}
+
 // Pool is the physical pages of all tables of one Program.
 type Pool struct {
 	tables  []Table

@@ -230,3 +230,25 @@ func invariants(t *rapid.T, pool *kv.Pool, tables []kv.Table, limits []int, live
 		}
 	}
 }
+
+// Most is the most pages that growing by one token at a time ever holds, whatever the window.
+func TestMost(t *testing.T) {
+	for _, sink := range []int{0, 1, 4, 5} {
+		for _, recent := range []int{0, 1, 3, 4, 5, 8, 11} {
+			table := kv.Table{Page: 4, Sink: sink, Recent: &recent}
+			pool := kv.New([]kv.Table{table}, []int{100}, 200)
+			s := pool.NewSequence()
+			for n := 1; n <= 60; n++ {
+				if err := s.Reserve(1); err != nil {
+					t.Fatal(err)
+				}
+				if got, want := pool.Stats(0).Peak, table.Most(n); got != want {
+					t.Errorf("sink %d, recent %d: at most %d pages with %d tokens, expected %d", sink, recent, got, n, want)
+				}
+				if err := s.Commit(1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}

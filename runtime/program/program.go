@@ -132,6 +132,10 @@ type Table struct {
 	Chunk int `json:",omitempty"`
 }
 
+// Picks is the Elem of a cache that keeps picked pages (Quest, picked again every so many
+// tokens) and no keys and values.
+const Picks = "pick"
+
 // Cache is the KV storage of one layer: pages of PageBytes each.
 type Cache struct {
 	Name      string

@@ -2,6 +2,7 @@ package model
 
 import (
 	"quire/ir/work"
+	"quire/runtime"
 	"quire/runtime/program"
 )
 
@@ -24,7 +25,7 @@ func Plan(p *program.Program, context, rows int) (Memory, error) {
 	}
 	d := work.Dims{N: int64(min(rows, context)), M: 1, S: 1, C: int64(context)}
 	for _, t := range p.Tables {
-		d.P = max(d.P, int64(pages(t, context)))
+		d.P = max(d.P, int64((context+t.Page-1)/t.Page))
 	}
 	for _, text := range p.Slots {
 		size, err := slot(text, d)
@@ -33,9 +34,7 @@ func Plan(p *program.Program, context, rows int) (Memory, error) {
 		}
 		m.Steps += size
 	}
-	for _, c := range p.Caches {
-		m.Caches += int64(pages(p.Tables[c.Table], context)) * c.PageBytes
-	}
+	_, m.Caches = runtime.CacheNeed(p, context)
 	return m, nil
 }
 
@@ -54,13 +53,4 @@ func slot(text string, d work.Dims) (int64, error) {
 		size = max(size, n)
 	}
 	return size, nil
-}
-
-// pages is how many pages of a table hold context tokens at once: under a window, those that the window touches.
-func pages(t program.Table, context int) int {
-	n := (context + t.Page - 1) / t.Page
-	if t.Recent == nil {
-		return n
-	}
-	return min(n, (t.Sink+t.Page-1)/t.Page+(*t.Recent+t.Page-1)/t.Page+1)
 }

@@ -8,6 +8,7 @@ import (
 	"quire/frontends"
 	"quire/frontends/decoder"
 	"quire/frontends/weights"
+	"quire/runtime"
 	"quire/runtime/program"
 	"quire/tools/model"
 )
@@ -51,9 +52,13 @@ type showResult struct {
 	Context      int            `json:"context"`
 	Parameters   int64          `json:"parameters"`
 	WeightsBytes int64          `json:"weights_bytes"`
-	KVPerToken   int64          `json:"kv_bytes_per_token"`
+	KVPerToken   int64          `json:"kv_bytes_per_token"` // while every head keeps all
+	CacheExact   int64          `json:"cache_formula"`      // of keys and values at --ctx, else at the context
+	CachePaged   int64          `json:"cache_pages"`        // in whole pages with their summaries; 0 where no program says
 	Tokenizer    *tokenizerInfo `json:"tokenizer"`
 	Tensors      []tensorInfo   `json:"tensors"`
+
+	need func(n int) (exact, paged int64, err error) // of a cache of n tokens
 }
 
 // Run describes the model.
@@ -77,16 +82,30 @@ func (c *showCmd) Run(ctx context.Context, e *environment) error {
 	if e.Ctx > r.Context && r.Context > 0 {
 		return fmt.Errorf("--ctx: %d tokens, expected at most the model's %d", e.Ctx, r.Context)
 	}
+	if r.need != nil {
+		if r.CacheExact, r.CachePaged, err = r.need(r.tokens(e)); err != nil {
+			return fmt.Errorf("%s: %w", c.Model, err)
+		}
+	}
 	if e.JSON {
 		return e.json(r)
 	}
 	return r.print(e)
 }
 
+// tokens is how many the cache is shown for.
+func (r *showResult) tokens(e *environment) int {
+	if e.Ctx > 0 {
+		return e.Ctx
+	}
+	return r.Context
+}
+
 // config takes the sizes of a configuration.
 func (r *showResult) config(c decoder.Config) {
 	r.Family, r.Layers, r.Hidden, r.Heads, r.KVHeads, r.HeadDim = string(c.Family), c.Layers, c.Hidden, c.Heads, c.KVHeads, c.HeadDim
 	r.FFN, r.Vocab, r.Context, r.KVPerToken = c.FFN, c.Vocab, c.MaxContext, c.KVBytesPerToken()
+	r.need = func(n int) (int64, int64, error) { return r.KVPerToken * int64(n), 0, nil }
 	if c.Name != "" {
 		r.Name = c.Name
 	}
@@ -148,6 +167,11 @@ func showSpec(ref model.Ref, seed int64) (*showResult, error) {
 	defer m.Close()
 	r := &showResult{Name: m.Name, Format: "spec", Tensors: []tensorInfo{}}
 	r.config(m.Config)
+	r.KVPerToken = model.CacheToken(m)
+	r.need = func(n int) (int64, int64, error) {
+		exact, err := model.CacheFormula(m, n)
+		return exact, 0, err
+	}
 	for _, w := range m.Module.Weights {
 		s, err := m.Segment(w.Name)
 		if err != nil {
@@ -175,10 +199,19 @@ func showProgram(path string) (*showResult, error) {
 	defer f.Close()
 	p := f.Program
 	r := &showResult{Name: p.Model, Format: "program for " + p.Target, Family: p.Family, Vocab: p.Vocab, Context: p.Context, Tensors: []tensorInfo{}}
-	r.Layers = len(p.Caches)
+	heads := map[string]int{} // of each layer: its caches are kvN, or kvNr and kvNs of retrieval and streaming heads
 	for _, c := range p.Caches {
-		r.KVHeads, r.HeadDim = c.Heads, c.Dim
-		r.KVPerToken += c.PageBytes / int64(p.Tables[c.Table].Page)
+		if c.Elem != program.Picks {
+			layer := strings.TrimRight(c.Name, "rs")
+			heads[layer] += c.Heads
+			r.KVHeads, r.HeadDim = heads[layer], c.Dim
+		}
+	}
+	r.Layers = len(heads)
+	r.KVPerToken, _ = runtime.CacheNeed(p, 1)
+	r.need = func(n int) (exact, paged int64, err error) {
+		exact, paged = runtime.CacheNeed(p, n)
+		return exact, paged, nil
 	}
 	for _, w := range p.Weights {
 		rows := 0
@@ -208,14 +241,14 @@ func (r *showResult) print(e *environment) error {
 	}
 	row("vocabulary", "%d", r.Vocab)
 	if r.Context > 0 {
-		n := r.Context
-		if e.Ctx > 0 {
-			n = e.Ctx
+		n, paged := r.tokens(e), ""
+		if r.CachePaged > 0 {
+			paged = fmt.Sprintf(", %s in whole pages", bytesText(r.CachePaged))
 		}
 		row("parameters", "%.1f M", float64(r.Parameters)/1e6)
 		row("weights", "%s: %s", bytesText(r.WeightsBytes), r.types())
-		row("cache", "%s a token, %s at %d tokens", bytesText(r.KVPerToken), bytesText(r.KVPerToken*int64(n)), n)
-		row("memory", "%s at %d tokens (weights and cache)", bytesText(r.WeightsBytes+r.KVPerToken*int64(n)), n)
+		row("cache", "%s a token, %s at %d tokens%s", bytesText(r.KVPerToken), bytesText(r.CacheExact), n, paged)
+		row("memory", "%s at %d tokens (weights and cache)", bytesText(r.WeightsBytes+max(r.CacheExact, r.CachePaged)), n)
 	}
 	if t := r.Tokenizer; t != nil {
 		row("tokenizer", "%s, %d tokens, bos %d, eos %d", t.Model, t.Tokens, t.BOS, t.EOS)

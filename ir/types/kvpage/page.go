@@ -55,6 +55,13 @@ func ScaleBytes(e layout.Enc) int64 {
 	return 0
 }
 
+// TokenBytes is what one token's key and value of one head hold: elements and, of a
+// quantised encoding, scales and zeros. Pages add padding, summaries and the places of
+// tokens to come.
+func TokenBytes(e layout.Enc, dim int) int64 {
+	return 2 * ((int64(dim)*bits(e)+7)/8 + ScaleBytes(e))
+}
+
 // ValuesAt, ScalesAt and SummariesAt are where the parts of a page begin; keys begin it.
 func (p Page) ValuesAt() int64 { return int64(p.KVHeads) * int64(p.Tokens) * p.VectorBytes() }
 func (p Page) ScalesAt() int64 { return 2 * p.ValuesAt() }
