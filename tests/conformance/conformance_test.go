@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"quire/ir"
 	"quire/ir/interp"
 	machine "quire/ir/target"
+	"quire/ir/types"
 	"quire/passes/duo"
 	"quire/passes/pipeline"
 	"quire/passes/quest"
@@ -38,14 +40,42 @@ type variant struct {
 
 // subject is a model on the oracle and on the device.
 type subject struct {
-	t      *testing.T
+	t      reporter
 	vocab  int32
 	step   *ir.Func
-	oracle *interp.Machine
-	state  *interp.State
+	oracle *oracle
 	device device.Model
 	tables []*table
 	bound  float64
+	ties   *ties // nil: rounding turns nothing over
+}
+
+// reporter is the part of a test that a subject uses.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Failed() bool
+}
+
+// oracle is a model on the interpreter, and its sequences.
+type oracle struct {
+	machine *interp.Machine
+	state   *interp.State
+}
+
+func newOracle(m *ir.Module, w interp.Weights) *oracle {
+	return &oracle{interp.New(m, w, interp.Options{}), interp.NewState()}
+}
+
+// answer is what an oracle makes of a step, by name.
+func (o *oracle) answer(t reporter, f *ir.Func, bind types.Bindings, in interp.Inputs) map[string]*interp.Tensor {
+	t.Helper()
+	results, err := o.machine.Run(f, bind, in, o.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return interp.Named(f, results)
 }
 
 // table hands out physical pages in a random order.
@@ -79,8 +109,7 @@ func (v variant) options(target machine.Target) pipeline.Options {
 
 // newSubject is a model on the oracle; a device may use so many slots, and physical pages of each table.
 func newSubject(t *testing.T, v variant, m *frontends.Model, p *program.Program, slots, pages int) *subject {
-	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), state: interp.NewState(), bound: v.bound}
-	s.oracle = interp.New(m.Module, m.Float32, interp.Options{})
+	s := &subject{t: t, vocab: int32(p.Vocab), step: m.Module.Func("step"), oracle: newOracle(m.Module, m.Float32), bound: v.bound}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, t := range p.Tables {
 		tb := &table{page: t.Page, slot: make([][]int32, slots)}
@@ -103,7 +132,8 @@ func (s *subject) sizes() []int {
 
 // restart ends all sequences.
 func (s *subject) restart() {
-	s.state = interp.NewState()
+	s.oracle.state = interp.NewState()
+	s.ties.restart()
 	for _, tb := range s.tables {
 		for i := range tb.slot {
 			tb.free, tb.slot[i] = append(tb.free, tb.slot[i]...), nil
@@ -114,17 +144,15 @@ func (s *subject) restart() {
 // run does one step of the given turns on both sides and compares.
 func (s *subject) run(slots int, turns ...interp.Turn) {
 	s.t.Helper()
-	bind, in := interp.StepOf(s.state, slots, turns...)
+	bind, in := interp.StepOf(s.oracle.state, slots, turns...)
 	b := s.batch(in)
 	got, err := s.device.Step(b)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	results, err := s.oracle.Run(s.step, bind, in, s.state)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	want := interp.Named(s.step, results)
+	want := s.oracle.answer(s.t, s.step, bind, in)
+	bound := s.ties.bound(s, want["logits"], bind, in)
+	what := fmt.Sprintf("N=%d S=%d", len(b.Tok), slots)
 	logits := want["logits"]
 	for i := range logits.Rows() {
 		if s.t.Failed() {
@@ -134,12 +162,12 @@ func (s *subject) run(slots int, turns ...interp.Turn) {
 		for k := range row {
 			row[k] = float64(got.Logits[i*int(s.vocab)+k])
 		}
-		if d := interp.RelL2(row, logits.Row(i)); !(d <= s.bound) {
-			s.t.Errorf("N=%d S=%d: logits of row %d are %.3g from the oracle's, expected at most %g", len(b.Tok), slots, i, d, s.bound)
+		if d := interp.RelL2(row, logits.Row(i)); !(d <= bound) {
+			s.t.Errorf("%s: logits of row %d are %.3g from the oracle's, expected at most %.3g", what, i, d, bound)
 		}
 		lse := float64(want["logsumexp"].F32()[i])
-		if d := float64(got.LogSumExp[i]) - lse; !(d < 20*s.bound+1e-4 && d > -20*s.bound-1e-4) {
-			s.t.Errorf("N=%d S=%d: logsumexp of row %d is %v, the oracle's %v", len(b.Tok), slots, i, got.LogSumExp[i], lse)
+		if d := float64(got.LogSumExp[i]) - lse; !(math.Abs(d) < 20*bound+1e-4) {
+			s.t.Errorf("%s: logsumexp of row %d is %v, the oracle's %v", what, i, got.LogSumExp[i], lse)
 		}
 		best := 0
 		for k, x := range row {
@@ -148,7 +176,7 @@ func (s *subject) run(slots int, turns ...interp.Turn) {
 			}
 		}
 		if got.ArgMax[i] != int32(best) {
-			s.t.Errorf("N=%d S=%d: argmax of row %d is %d, the row's is %d", len(b.Tok), slots, i, got.ArgMax[i], best)
+			s.t.Errorf("%s: argmax of row %d is %d, the row's is %d", what, i, got.ArgMax[i], best)
 		}
 	}
 }

@@ -27,10 +27,11 @@ import (
 //	./conformance.test -test.run TestGPU -bundle DIR                  compiles them, and fills DIR with PTX
 //	./conformance.test -test.run TestGPU -bundle DIR -device bundle   fails where DIR lacks a kernel
 //	./conformance.test -test.run TestGPU -bundle DIR -device cuda     runs that PTX beside the oracle
+//	go test ./tests/conformance -run TestGPU -device simt             the same on simulated blocks, minutes of it
 //
 // Without flags they are lowered and no more. tests/gpucheck does all three.
 var (
-	on     = flag.String("device", "", "cuda: run the models of TestGPU on a GPU; bundle: make their programs from a bundle alone")
+	on     = flag.String("device", "", "cuda: run the models of TestGPU on a GPU; simt: on simulated blocks; bundle: make their programs from a bundle alone")
 	bundle = flag.String("bundle", "", "folder of PTX, filled without -device and read with it")
 	shards = flag.Int("shards", 1, "processes that share the models of TestGPU")
 	shard  = flag.Int("shard", 0, "this process")
@@ -124,7 +125,7 @@ var everyRewrite = subset{awq: true, duo: true, quest: true, kv: "int4"}
 
 // rewritten is a model with what a subset asks for, at sizes that leave out much of the long script's texts.
 func rewritten(name, text string, s subset) variant {
-	v := variant{name: name, spec: text, bound: map[string]float64{"": 5e-3, "int8": 2e-2, "int4": 2e-1}[s.kv]}
+	v := variant{name: name, spec: text, bound: map[string]float64{"": 5e-3, "f16": 5e-3, "int8": 2e-2, "int4": 2e-1}[s.kv]}
 	if s.duo {
 		v.duo = &duo.Options{Mask: duo.Mask{{true, false}, {false, true}}, Sink: 4, Recent: 100}
 	}
@@ -163,6 +164,9 @@ func TestGPU(t *testing.T) {
 					s.restart()
 					s.crowd(uint64(i))
 				}
+				if s.ties != nil {
+					t.Log(s.ties)
+				}
 			})
 		}
 	}
@@ -182,10 +186,18 @@ func loadGPU(t *testing.T, v variant, tgt machine.Target) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *on != "cuda" {
+	s := newSubject(t, v, m, p, 64, 200)
+	if v.quest != nil {
+		s.ties = newTies(m)
+	}
+	switch *on {
+	case "cuda":
+	case "simt":
+		s.device = newSimulated(t, p, tgt, s.sizes())
+		return s
+	default:
 		return nil
 	}
-	s := newSubject(t, v, m, p, 64, 200)
 	dev, err := cuda.Load(context.Background(), p, cuda.Options{Library: library(t), Threads: 2, Pages: s.sizes()})
 	if err != nil {
 		t.Fatal(err)
