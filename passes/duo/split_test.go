@@ -15,7 +15,10 @@ import (
 )
 
 // The numbered cases are the conformance cases of DuoAttention (arXiv 2410.10819),
-// read on the oracle.
+// read on the oracle; those of gates, 25 to 27, are in gates_test.go. Case 28, of the
+// mixed output, the gradient and the learning rate of training gates, has no test: gates
+// come trained or ranked by attention mass, and are only compared with a threshold. Cases
+// 29 and 30 are tests of ir/types/kvpage and runtime/kv.
 
 // seenText shows what a row sees: keys are all alike and the value of token t is the
 // t-th unit vector, so the output is nonzero where a token is visible.
