@@ -51,9 +51,11 @@ func @step(%x: f32[N, 32], %seq: rows[N, S], %kv: @kv) -> (f32[N, 32], @kv) {
 }
 `
 
-func parse(t *testing.T) *ir.Module {
+func parse(t *testing.T) *ir.Module { return parseText(t, block) }
+
+func parseText(t *testing.T, text string) *ir.Module {
 	t.Helper()
-	m, err := ir.Parse("block", block)
+	m, err := ir.Parse("block", text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,17 +63,23 @@ func parse(t *testing.T) *ir.Module {
 }
 
 // Case 6.4, iii: scales folded into norms, rows and columns leave the block as it is: to the bit
-// where each is a power of two, else to what float32 rounds.
+// where each is a power of two, else to what its values' type rounds, about 1e-3 of float16.
 func TestCase64Folding(t *testing.T) {
+	powers := func(i int) float64 { return math.Exp2(float64(i*5%7 - 3)) }
+	others := func(i int) float64 { return 0.3 + float64(i*5%7)/2 }
 	for _, c := range []struct {
 		name  string
+		of    string // the type of weights and values
 		scale func(i int) float64
 		bound float64
 	}{
-		{"powers of two", func(i int) float64 { return math.Exp2(float64(i*5%7 - 3)) }, 0},
-		{"others", func(i int) float64 { return 0.3 + float64(i*5%7)/2 }, 1e-5},
+		{"powers of two", "f32", powers, 0},
+		{"others", "f32", others, 1e-5},
+		{"powers of two", "f16", powers, 0},
+		{"others", "f16", others, 2e-3}, // of the four, 1.3e-3 at most
 	} {
-		plain, m := parse(t), parse(t)
+		text := strings.ReplaceAll(block, "f32", c.of)
+		plain, m := parseText(t, text), parseText(t, text)
 		records, err := passes.Pipeline{awq.AbsorbScales(nil)}.Run(m, passes.Verify())
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +116,7 @@ func TestCase64Folding(t *testing.T) {
 				}
 				for r := range want[0].Rows() {
 					if d := interp.RelL2(got[0].Row(r), want[0].Row(r)); !(d <= c.bound) {
-						t.Errorf("%s, seed %d: %.3g from the block without scales, expected at most %g", c.name, seed, d, c.bound)
+						t.Errorf("%s of %s, seed %d: %.3g from the block without scales, expected at most %g", c.name, c.of, seed, d, c.bound)
 					}
 				}
 			}
