@@ -29,22 +29,24 @@ func unpack(e block.Encoding, row []byte, k int) (codes []int, scales []float32,
 	return codes, scales, zeros
 }
 
-// TestGroupedQuantizer: published vectors of AWQ's quantiser (cases 6.3.1 to 6.3.4 of "AWQ facts"), with zero forced into the
-// range, of which case 6.3.3 gives both outcomes.
+// TestGroupedQuantizer: published vectors of AWQ's quantiser (cases 6.3.1 to 6.3.4 of "AWQ facts"). This build forces zero
+// into the range of a group (case 6.3.3: AWQ's own rule, which does not, gives s = 1/150 and codes all 15, values 0.1).
 func TestGroupedQuantizer(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		enc   string
-		x     []float32
-		scale float32
-		zero  int
-		codes []int
+		name   string
+		enc    string
+		x      []float32
+		scale  float32
+		zero   int
+		codes  []int
+		values []float32 // nil: (q - z) of the float16 scale
 	}{
-		{"ties to even", "q4g8", []float32{-1.75, -.125, 0, .125, .375, .625, 1, 2}, .25, 7, []int{0, 7, 7, 7, 9, 9, 11, 15}},
-		{"three bits", "q3g8", []float32{-.75, -.25, 0, .125, .375, .5, .625, 1}, .25, 3, []int{0, 2, 3, 3, 5, 5, 5, 7}},
-		{"one sign", "q4g8", []float32{1, 1.02, 1.05, 1.1, 1, 1.02, 1.05, 1.1}, 1.1 / 15, 0, []int{14, 14, 14, 15, 14, 14, 14, 15}},
-		{"one sign, negative", "q4g8", []float32{-1, -1.02, -1.05, -1.1, -1, -1.02, -1.05, -1.1}, 1.1 / 15, 15, []int{1, 1, 1, 0, 1, 1, 1, 0}},
-		{"zero", "q4g8", make([]float32, 8), 1e-5 / 15, 0, make([]int, 8)},
+		// Halves away from zero would give codes 0 6 7 8 9 10 11 15.
+		{"6.3.1 ties to even", "q4g8", []float32{-1.75, -.125, 0, .125, .375, .625, 1, 2}, .25, 7, []int{0, 7, 7, 7, 9, 9, 11, 15}, []float32{-1.75, 0, 0, 0, .5, .5, 1, 2}},
+		{"6.3.2 three bits", "q3g8", []float32{-.75, -.25, 0, .125, .375, .5, .625, 1}, .25, 3, []int{0, 2, 3, 3, 5, 5, 5, 7}, []float32{-.75, -.25, 0, 0, .5, .5, .5, 1}},
+		{"6.3.3 one sign", "q4g8", []float32{1, 1.02, 1.05, 1.1, 1, 1.02, 1.05, 1.1}, 1.1 / 15, 0, []int{14, 14, 14, 15, 14, 14, 14, 15}, nil},
+		{"6.3.3 one sign, negative", "q4g8", []float32{-1, -1.02, -1.05, -1.1, -1, -1.02, -1.05, -1.1}, 1.1 / 15, 15, []int{1, 1, 1, 0, 1, 1, 1, 0}, nil},
+		{"6.3.4 zero", "q4g8", make([]float32, 8), 1e-5 / 15, 0, make([]int, 8), make([]float32, 8)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, _ := block.Lookup(c.enc)
@@ -53,13 +55,24 @@ func TestGroupedQuantizer(t *testing.T) {
 				t.Fatal(err)
 			}
 			codes, scales, zeros := unpack(e, row, 8)
-			if want := block.F16ToF32(block.F32ToF16(c.scale)); scales[0] != want || zeros[0] != c.zero || !slices.Equal(codes, c.codes) {
+			want := block.F16ToF32(block.F32ToF16(c.scale))
+			if scales[0] != want || zeros[0] != c.zero || !slices.Equal(codes, c.codes) {
 				t.Errorf("s = %g, z = %d, q = %v, expected %g, %d, %v", scales[0], zeros[0], codes, want, c.zero, c.codes)
+			}
+			values := c.values
+			for i := range c.codes {
+				if c.values == nil {
+					values = append(values, float32(c.codes[i]-c.zero)*want)
+				}
+			}
+			got := make([]float32, 8)
+			if err := block.Decode(c.enc, row, got); err != nil || !slices.Equal(got, values) {
+				t.Errorf("values %v (%v), expected %v", got, err, values)
 			}
 		})
 	}
 	if h := block.F32ToF16(1e-5 / 15); h != 0x000b {
-		t.Errorf("a zero group's scale is %04x, expected 000b", h)
+		t.Errorf("case 6.3.4: a zero group's scale is %04x, expected 000b", h)
 	}
 }
 
