@@ -58,7 +58,24 @@ func firstWords(b []byte, n int) string {
 	return strings.Join(out, " ")
 }
 
-// Case 6.2: whole buffers, by their CRC32 and first words.
+// Case 6.2: the sample itself, one code a byte, by rows and by columns.
+func TestSample(t *testing.T) {
+	const k, n = 128, 64
+	rows := sample(4)
+	size := len(rows) / n
+	byRows, byCols := make([]byte, n*k), make([]byte, k*n)
+	for r := range n {
+		for c := range k {
+			q := rows[r*size+c/2] >> (c % 2 * 4) & 15
+			byRows[r*k+c], byCols[c*n+r] = q, q
+		}
+	}
+	if a, b := crc32.ChecksumIEEE(byCols), crc32.ChecksumIEEE(byRows); a != 0x3d1a392c || b != 0x4c75be23 {
+		t.Errorf("crc32 %08x of [K][N] and %08x of [N][K], expected 3d1a392c and 4c75be23", a, b)
+	}
+}
+
+// Case 6.2: whole buffers, by their CRC32 and first words; and they read back as the rows that they came from.
 func TestBuffers(t *testing.T) {
 	for _, c := range []struct {
 		format packed.Format
@@ -87,6 +104,9 @@ func TestBuffers(t *testing.T) {
 			parts, err := matrix(t, c.format, c.bits, false).Encode(rows)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if back := decode(t, matrix(t, c.format, c.bits, false), parts); string(back) != string(rows) {
+				t.Error("rows differ after a round trip")
 			}
 			b := parts[c.role]
 			n := (len(c.words) + 1) / 9
@@ -197,8 +217,16 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts, err := m.Encode(rowsOf(m, func(n, k int) byte { return 8 }, func(n, g int) (float32, byte) { return 1, 8 }))
-	if err != nil || word(parts[packed.Zeros], 0) != 0x77777777 {
-		t.Errorf("symmetric zeros are %08x (%v), expected 77777777", word(parts[packed.Zeros], 0), err)
+	if err != nil || int32(word(parts[packed.Zeros], 0)) != 2004318071 {
+		t.Errorf("GPTQ's symmetric zeros are %08x (%v), expected 77777777", word(parts[packed.Zeros], 0), err)
+	}
+	m = &packed.Matrix{Format: packed.AWQGemm, Rows: 32, Cols: 32, Bits: 4, Group: 32}
+	if err := m.Shapes(false); err != nil {
+		t.Fatal(err)
+	}
+	parts, err = m.Encode(rowsOf(m, func(n, k int) byte { return 8 }, func(n, g int) (float32, byte) { return 1, 8 }))
+	if err != nil || int32(word(parts[packed.Zeros], 0)) != -2004318072 {
+		t.Errorf("AWQ's symmetric zeros are %08x (%v), expected 88888888", word(parts[packed.Zeros], 0), err)
 	}
 }
 
