@@ -129,9 +129,14 @@ func TestKnownBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for j, want := range [][2]int{{1, 5}, {2, 6}, {3, 7}, {4, 8}, {37, 33}, {45, 50}, {59, 61}, {63, 62}} {
-		if sc, mn := block.ScaleMin(j, packed); int(sc) != want[0] || int(mn) != want[1] {
-			t.Errorf("q4_k: sub-block %d has scale %d and minimum %d, expected %v", j, sc, mn, want)
+	sc, mn := [8]byte{1, 2, 3, 4, 37, 45, 59, 63}, [8]byte{5, 6, 7, 8, 33, 50, 61, 62}
+	for j := range sc {
+		if s, m := block.ScaleMin(j, packed); s != sc[j] || m != mn[j] {
+			t.Errorf("q4_k: sub-block %d has scale %d and minimum %d, expected %d and %d", j, s, m, sc[j], mn[j])
 		}
+	}
+	written := make([]byte, 12)
+	if block.PutScaleMins(written, sc, mn); !bytes.Equal(written, packed) {
+		t.Errorf("q4_k: scales and minima are written %x, expected %x", written, packed)
 	}
 }
