@@ -73,10 +73,19 @@ func (a attnGPU) vectorPairs(w, scale, zero kernel.I32) []kernel.I32 {
 	low, high := k.Twice(f16Int(1024)), k.Twice(f16Bits(-64))
 	out := make([]kernel.I32, 4)
 	for i := range 2 { // channels 2i and 2i+4, high nibbles, and those after them
-		odd := value(g.SubPair(w.And(0x000f000f).Or(k.Int32(0x64006400)), low))
-		even := value(g.FMAPair(kernel.Float16, w.And(0x00f000f0).Or(k.Int32(0x64006400)), k.Twice(f16Bits(1.0/16)), high))
+		odd := value(g.SubPair(lowCodes(k, w), low))
+		even := value(g.FMAPair(kernel.Float16, highCodes(k, w), k.Twice(f16Bits(1.0/16)), high))
 		out[i], out[i+2] = g.Evens(even, odd), g.Odds(even, odd)
 		w = w.Shr(8)
 	}
 	return out
+}
+
+// lowCodes is 1024 + q of the lowest code of four bits in each half of a word, a pair of
+// float16; highCodes is 1024 + 16 q of the code above it.
+func lowCodes(k *kernel.Kernel, w kernel.I32) kernel.I32 {
+	return w.And(0x000f000f).Or(k.Int32(0x64006400))
+}
+func highCodes(k *kernel.Kernel, w kernel.I32) kernel.I32 {
+	return w.And(0x00f000f0).Or(k.Int32(0x64006400))
 }

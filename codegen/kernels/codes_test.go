@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"quire/codegen/kernel"
+	"quire/codegen/simt"
 	"quire/ir/types/block"
 	"quire/ir/types/layout"
 	"quire/ir/work"
@@ -203,6 +205,58 @@ func TestCase613Codes(t *testing.T) {
 				got := math.Float32frombits(binary.LittleEndian.Uint32(c.bytes["y"][4*j:]))
 				if want := dense[j%32*cols+first+j/32]; got != want {
 					t.Fatalf("%s: row %d of column %d is %v, expected %v", e, j%32, first+j/32, got, want)
+				}
+			}
+		}
+	}
+}
+
+// Case 6.1.3, where it is met: codes of a cache become float16 by its words and constants, on
+// simulated GPUs, and all 16 codes under both masks, at all places of a word, exactly.
+func TestCase613Words(t *testing.T) {
+	for _, c := range []struct{ got, want uint16 }{{f16Int(1024), 0x6400}, {f16Int(1032), 0x6408}, {f16Bits(-64), 0xd400}, {f16Bits(-72), 0xd480}, {f16Bits(1.0 / 16), 0x2c00}} {
+		if c.got != c.want {
+			t.Errorf("float16 %04x, expected %04x", c.got, c.want)
+		}
+	}
+	words := []uint32{0x75316420}
+	for place := range 8 {
+		for code := range uint32(16) {
+			words = append(words, code<<(4*place)|0x75316420&^(15<<(4*place)))
+		}
+	}
+	for _, tgt := range gpus(t) {
+		m := kernel.NewModule(tgt).Trace()
+		m.Define("k", []kernel.Operand{{Name: "x"}, {Name: "y"}}, kernel.Body{Main: func(k *kernel.Kernel) {
+			a := attnGPU{k: k, g: k.GPU(), bits: 4}
+			x, y := kernel.Arg[kernel.U8](k, "x"), kernel.Arg[kernel.U8](k, "y")
+			kernel.Each(k, k.GPU().Lane(), k.Int(int64(len(words))), 32, func(i kernel.I64) {
+				w := kernel.LoadWords(x.At(i.Times(4)), 1)[0]
+				next := w.Shr(8)
+				kernel.StoreWords(y.At(i.Times(32)), []kernel.I32{lowCodes(k, w), highCodes(k, w), lowCodes(k, next), highCodes(k, next)})
+				kernel.StoreWords(y.At(i.Times(32)).Plus(16), a.vectorPairs(w, k.Twice(f16Bits(1)), k.Int32(0)))
+			})
+		}})
+		sim, err := simt.Compile(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]byte, 32*len(words))
+		err = sim.Launch(simt.Launch{Kernel: "k", Blocks: 1, Warps: 1, Args: []simt.Arg{
+			{Buffer: &simt.Buffer{Name: "x", Bytes: bytesOf(words)}}, {Buffer: &simt.Buffer{Name: "y", Bytes: out, Mode: simt.Output}}, {Value: 1}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []uint32{0x64016400, 0x64306420, 0x64056404, 0x64706460} {
+			if got := binary.LittleEndian.Uint32(out[4*i:]); got != want {
+				t.Errorf("%s: word %d of 0x75316420 is %08x, expected %08x", tgt.Name, i, got, want)
+			}
+		}
+		for i, w := range words {
+			for c := range 8 { // an even channel is the high nibble of its byte
+				got := block.F16ToF32(binary.LittleEndian.Uint16(out[32*i+16+2*c:]))
+				if want := float32(w >> (4 * (c ^ 1)) & 15); got != want {
+					t.Errorf("%s: channel %d of %08x is %v, expected %v", tgt.Name, c, w, got, want)
 				}
 			}
 		}
