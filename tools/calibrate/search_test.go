@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"testing"
+
+	"quire/frontends/decoder"
 )
 
 // nearest rounds groups of g by AWQ's quantiser in float64, zero in the range.
@@ -147,8 +150,67 @@ func TestFirstMinimum(t *testing.T) {
 	}
 }
 
+// Case 6.4, i and ii: whatever weights and inputs, neither search ends above rounding to nearest, which is the first
+// candidate of both. Where nearest is exact, each takes it, though no ratio of the duo form is; without the identity
+// that its list begins with it would lose.
+func TestNeverWorse(t *testing.T) {
+	const n, k, g, tokens = 3, 32, 16, 6
+	rng := rand.New(rand.NewPCG(6, 4))
+	for trial := range 200 {
+		bits, exact := 3+trial%2, trial%4 >= 2
+		w, x, mean := make([]float32, n*k), make([]float32, tokens*k), make([]float32, k)
+		for i := range w {
+			w[i] = float32(rng.NormFloat64())
+		}
+		for i := range x {
+			x[i] = float32(rng.NormFloat64() * math.Exp(2*rng.NormFloat64()))
+			mean[i%k] += abs(x[i]) / tokens
+		}
+		if exact { // codes of a scale of 1/8, the least and the greatest among them
+			for i := range w {
+				w[i] = float32(rng.IntN(1<<bits)-2) / 8
+				if i%g < 2 {
+					w[i] = float32(i%g*(1<<bits-1)-2) / 8
+				}
+			}
+		}
+		all := squares(x, k)
+		loss := func(d []float32) (sum float64, err error) {
+			rows, err := all(d)
+			for _, v := range rows {
+				sum += v
+			}
+			return sum, err
+		}
+		plain, err := Best(Candidates(None, mean, nil), w, k, nearest(bits, g), loss)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exact && plain.Loss != 0 {
+			t.Fatalf("trial %d: nearest is off by %v of weights that it holds", trial, plain.Loss)
+		}
+		for search, identity := range map[Search]float64{Activation: 0, Duo: -1} {
+			list := Candidates(search, mean, RelativeWeights(w, k, g))
+			best, err := Best(list, w, k, nearest(bits, g), loss)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if best.Nearest != plain.Loss || best.Loss > plain.Loss {
+				t.Errorf("trial %d, %s: loss %v, nearest %v, expected at most that of no search, %v", trial, search, best.Loss, best.Nearest, plain.Loss)
+			}
+			if exact && best.Ratio != identity {
+				t.Errorf("trial %d, %s: ratio %v of exact weights, expected the identity", trial, search, best.Ratio)
+			}
+			if rest, err := Best(list[1:], w, k, nearest(bits, g), loss); err != nil || exact && !(rest.Loss > 0) {
+				t.Errorf("trial %d, %s: loss %v without the identity (%v), expected more than 0", trial, search, rest.Loss, err)
+			}
+		}
+	}
+}
+
 // Case 6.5: the errors of the grid of clips, and which is taken. The names that llm-awq skips are those of queries and keys;
-// that it also skips Mixtral's experts, by a substring of theirs, is not followed.
+// that it also skips Mixtral's experts, by a substring of theirs, is not followed. A Wqkv is none of a weight here: rows of
+// fused tensors are read as q, k and v, each with a name of its own, as all names of a model's linears show.
 func TestClip(t *testing.T) {
 	x := []float32{4, 4, 4, .0625, -4, 4, 2, .0625}
 	for _, c := range []struct {
@@ -181,6 +243,16 @@ func TestClip(t *testing.T) {
 		if Clips(name) != want {
 			t.Errorf("Clips(%s) is %v", name, !want)
 		}
+	}
+	c := decoder.Config{Family: "phi3", Layers: 2, Hidden: 8, Heads: 2, KVHeads: 1, HeadDim: 4, FFN: 16, Vocab: 10, Bias: decoder.Bias{QKV: true}}
+	skipped := map[bool]int{}
+	for _, n := range c.Needs() {
+		if n.Kind == decoder.KindAttn || n.Kind == decoder.KindMLP {
+			skipped[!Clips(n.Name)]++
+		}
+	}
+	if skipped[true] != 2*2 || skipped[false] != 2*5 { // q k; v o gate up down
+		t.Errorf("of two layers %d linears are skipped and %d clipped, expected 4 and 10", skipped[true], skipped[false])
 	}
 }
 
