@@ -144,7 +144,7 @@ func TestCase7BudgetCovers(t *testing.T) {
 	}
 }
 
-// A prompt is dense for any budget, in chunks too; and a single first token is.
+// Case 11: a prompt is dense for any budget, in chunks too, to the bit; and a single first token is.
 func TestPromptsAreDense(t *testing.T) {
 	text := tokens(20)
 	want, _ := feed(t, built(t, model(2)), text, 20)
@@ -349,7 +349,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// A module without a bound on cached tokens gets one; a second run changes nothing.
+// A module without a bound on cached tokens gets one; a second run changes nothing; options that
+// make no sense are refused, selections every so many tokens that do not divide a page (case 15) among them.
 func TestOnlyOnceAndDeclared(t *testing.T) {
 	m := built(t, strings.Replace(model(1), "dim C device 0..4096\n", "", 1), quest.SelectPages(small(8, 0)))
 	if d := m.Dim("C"); d == nil || d.When != ir.Device || d.Range.Max < 1<<20 {
