@@ -31,7 +31,7 @@ func speedCases() []speedCase {
 			add(fmt.Sprintf("layer%d_%s", columns, enc), columns, 12, p("qkv"), attention, p("o"), p("glu"), p("down"))
 			add(fmt.Sprintf("chain%d_%s", columns, enc), columns, 12, p("qkv"), p("o"), p("glu"), p("down"))
 		}
-		for _, rows := range []int{16, 512, 8192} {
+		for _, rows := range []int{16, 2048, 8192} {
 			for _, name := range names {
 				l := of[name]
 				l.Norm, l.Tokens = nil, work.Many

@@ -67,7 +67,10 @@ func BenchmarkProducts(b *testing.B) {
 		peak := on.readBandwidth()
 		b.Logf("%s: reads %.0f GB/s", on.d.Info, peak/1e9)
 		for _, c := range cases {
-			b.Run(c.name, func(b *testing.B) { on.measure(b, c, peak) })
+			b.Run(c.name, func(b *testing.B) {
+				defer must[func()](b)(on.d.Enter())() // a goroutine of its own
+				on.measure(b, c, peak)
+			})
 		}
 		return
 	}
