@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"slices"
+
 	"quire/codegen/kernel"
 	"quire/ir/types/layout"
 	"quire/ir/work"
@@ -245,78 +247,194 @@ func (m gemm) chunk(w []*fragUnit, c int, n kernel.I64, acc []kernel.F32) {
 // finish is the epilogue: a lane has rows r and r+8 of each tile, and of x two neighbours
 // in every eight.
 func (m gemm) finish(acc []kernel.F32) {
-	k, p := m.k, m.p
-	e := out{k: k, p: p.Linear}
-	r := m.lane.Shr(2)
-	each := func(f func(n kernel.I64, at func(tile, high int) int)) {
-		for col := range m.warpCols() {
-			for i := range 2 {
-				n := m.first.Add(m.cols.Times(64)).Add(m.q.Times(2)).Plus(int64(8*col + i))
-				kernel.When(k, n.Lt(k.Dim("N")), func() {
-					f(n, func(tile, high int) int { return (tile*m.warpCols()+col)*4 + 2*high + i })
-				})
-			}
-		}
-	}
+	k := m.k
 	for t := 0; t < m.tiles(); t += 2 {
 		pair := m.pair.Plus(int64(t / 2))
-		kernel.When(k, pair.Lt(k.Int(int64(p.Pairs()))), func() { m.finishPair(e, t, pair, r, acc, each) })
-	}
-}
-
-// finishPair finishes tiles t and t+1.
-func (m gemm) finishPair(e out, t int, pair, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
-	k, p := m.k, m.p
-	switch p.Epilogue {
-	case work.GLU:
-		for h := range 2 {
-			row, inside := e.row(pair, r.Plus(int64(8*h)), p.Rows[:1])
-			kernel.When(k, inside, func() {
-				each(func(n kernel.I64, at func(tile, high int) int) { e.glu(n, row, acc[at(t, h)], acc[at(t+1, h)]) })
-			})
-		}
-	case work.QKV:
-		m.finishHeads(e, t, r, acc, each)
-	default:
-		for _, t := range []int{t, t + 1} {
-			for h := range 2 {
-				row, inside := e.row(m.tile(t), r.Plus(int64(8*h)), p.Rows)
-				kernel.When(k, inside, func() {
-					each(func(n kernel.I64, at func(tile, high int) int) { e.store(n, row, acc[at(t, h)]) })
-				})
+		kernel.When(k, pair.Lt(k.Int(int64(m.p.Pairs()))), func() {
+			if m.p.Epilogue == work.QKV {
+				m.finishHeads(t, acc)
+				return
 			}
+			m.finishPair(t, pair, acc)
+		})
+	}
+}
+
+// gemmColumn is one of a lane's rows of x: the n-th, if there are as many, and the one to load for.
+type gemmColumn struct {
+	n, load kernel.I64
+	there   kernel.Bool
+	at      int // its sum among those of rows r of tile 0
+}
+
+// columns are all of a lane's. What an epilogue loads for some of them is under way
+// together, before any is stored: a load would wait for the stores before it.
+func (m gemm) columns() []gemmColumn {
+	var out []gemmColumn
+	last := m.k.Dim("N").Plus(-1)
+	for col := range m.warpCols() {
+		for i := range 2 {
+			n := m.first.Add(m.cols.Times(64)).Add(m.q.Times(2)).Plus(int64(8*col + i))
+			out = append(out, gemmColumn{n, n.Min(last), n.Le(last), 4*col + i})
+		}
+	}
+	return out
+}
+
+// sum is the one of a column and of row r, or r+8, of a tile.
+func (m gemm) sum(acc []kernel.F32, tile, high int, c gemmColumn) kernel.F32 {
+	return acc[tile*m.warpCols()*4+c.at+2*high]
+}
+
+// finishPair finishes tiles t and t+1, of no heads.
+func (m gemm) finishPair(t int, pair kernel.I64, acc []kernel.F32) {
+	k, p, r := m.k, m.p, m.lane.Shr(2)
+	tiles, segments := []int{t, t + 1}, p.Rows
+	if p.Epilogue == work.GLU {
+		tiles, segments = tiles[:1], segments[:1]
+	}
+	for _, t := range tiles {
+		for h := range 2 {
+			of := pair
+			if p.Epilogue != work.GLU {
+				of = m.tile(t)
+			}
+			e := out{k: k, p: p.Linear}
+			row, inside := e.row(of, r.Plus(int64(8*h)), segments)
+			kernel.When(k, inside, func() {
+				for columns := range slices.Chunk(m.columns(), residualColumns) {
+					early := e.residuals(row, columns)
+					for i, c := range columns {
+						e.early = early[i]
+						kernel.When(k, c.there, func() {
+							if p.Epilogue == work.GLU {
+								e.glu(c.n, row, m.sum(acc, t, h, c), m.sum(acc, t+1, h, c))
+								return
+							}
+							e.store(c.n, row, m.sum(acc, t, h, c))
+						})
+					}
+				}
+			})
 		}
 	}
 }
 
-// finishHeads is the epilogue QKV. Neighbouring rows are four lanes apart.
-func (m gemm) finishHeads(e out, first int, r kernel.I64, acc []kernel.F32, each func(f func(n kernel.I64, at func(tile, high int) int))) {
-	p, k := m.p, m.k
-	row := func(t, h int) kernel.I64 { return m.tile(t).Times(16).Add(r).Plus(int64(8 * h)) }
-	if p.QKV.Style == work.Half {
-		for h := range 2 {
-			each(func(n kernel.I64, at func(tile, high int) int) {
-				e.halves(n, row(first, h), acc[at(first, h)], acc[at(first+1, h)])
-			})
+// residualColumns is the columns of which residuals are loaded together: more would leave no
+// registers, beside the sums.
+const residualColumns = 16
+
+// residuals loads what a row's sums are added to, if they are.
+func (e out) residuals(row kernel.I64, columns []gemmColumn) []*fetched {
+	early := make([]*fetched, len(columns))
+	for i, c := range columns {
+		if e.p.Epilogue == work.Add {
+			early[i] = &fetched{res: kernel.LoadF32(kernel.Arg[kernel.F32](e.k, "res").At(c.load.Times(int64(e.p.R())).Add(row)))}
 		}
-		return
+	}
+	return early
+}
+
+// headColumns is the columns whose places and rotations are loaded together.
+const headColumns = 8
+
+// finishHeads is the epilogue QKV of tiles first and the next. Neighbouring rows are four
+// lanes apart.
+func (m gemm) finishHeads(first int, acc []kernel.F32) {
+	k, p := m.k, m.p
+	tiles := []int{first, first + 1}
+	if p.QKV.Style == work.Half {
+		tiles = tiles[:1]
 	}
 	others := make([]kernel.F32, len(acc))
-	for i := first * m.warpCols() * 4; i < (first+2)*m.warpCols()*4; i++ {
-		others[i] = m.g.Xor(acc[i], 4)
+	if p.QKV.Style == work.Adjacent {
+		for i := first * m.warpCols() * 4; i < (first+2)*m.warpCols()*4; i++ {
+			others[i] = m.g.Xor(acc[i], 4)
+		}
 	}
-	for t := first; t < first+2; t++ {
+	for _, t := range tiles {
 		kernel.When(k, m.tile(t).Lt(k.Int(int64(p.Tiles()))), func() {
-			for h := range 2 {
-				each(func(n kernel.I64, at func(tile, high int) int) {
-					v := acc[at(t, h)]
-					if p.QKV.Style == work.Adjacent {
-						e.adjacent(n, row(t, h), v, others[at(t, h)])
-						return
-					}
-					e.head(n, row(t, h), e.biased(row(t, h), v))
-				})
+			for columns := range slices.Chunk(m.columns(), headColumns) {
+				m.finishHeadColumns(t, columns, acc, others)
 			}
 		})
 	}
+}
+
+// finishHeadColumns is finishHeads of some columns of tile t, and of the one that rotates
+// with it by halves.
+func (m gemm) finishHeadColumns(t int, columns []gemmColumn, acc, others []kernel.F32) {
+	k, p := m.k, m.p
+	e := out{k: k, p: p.Linear}
+	var rows [2]kernel.I64
+	for h := range rows {
+		rows[h] = m.tile(t).Times(layout.Lanes).Add(m.lane.Shr(2)).Plus(int64(8 * h))
+	}
+	homes := e.homes(rows[0], columns)
+	var turns [2][]turn
+	for h, row := range rows {
+		turns[h] = e.turns(row, columns)
+	}
+	for h, row := range rows {
+		for i, c := range columns {
+			e.early = &fetched{home: homes[i], cos: turns[h][i].cos, sin: turns[h][i].sin}
+			v := m.sum(acc, t, h, c)
+			kernel.When(k, c.there, func() {
+				switch p.QKV.Style {
+				case work.Half:
+					e.halves(c.n, row, v, m.sum(acc, t+1, h, c))
+				case work.Adjacent:
+					e.adjacent(c.n, row, v, m.sum(others, t, h, c))
+				default:
+					e.head(c.n, row, e.biased(row, v))
+				}
+			})
+		}
+	}
+}
+
+// homes finds where a row's values go; nothing if it is of q, or goes to no cache.
+func (e out) homes(row kernel.I64, columns []gemmColumn) []*home {
+	k, q := e.k, e.p.QKV
+	out := make([]*home, len(columns))
+	if q.Apart {
+		return out
+	}
+	const each = 3 // values of a home
+	found := kernel.If(k, k.Int(int64(q.Heads*q.Dim)).Le(row), slices.Repeat([]kernel.I64{k.Int(0)}, each*len(columns)), func() []kernel.I64 {
+		var at []kernel.I64
+		for _, c := range columns {
+			at = append(at, e.home(c.load, row).values()...)
+		}
+		return at
+	}, nil)
+	for i := range out {
+		v := found[each*i:]
+		out[i] = &home{v[0], v[1], v[2]}
+	}
+	return out
+}
+
+// turn is a rotation, nil where there is none.
+type turn struct{ cos, sin *kernel.F32 }
+
+// turns loads a row's rotations.
+func (e out) turns(row kernel.I64, columns []gemmColumn) []turn {
+	k := e.k
+	out := make([]turn, len(columns))
+	if e.p.QKV.Style == work.NoRope {
+		return out
+	}
+	v := kernel.If(k, e.rotates(row), k.Floats(2*len(columns)), func() []kernel.F32 {
+		var v []kernel.F32
+		for _, c := range columns {
+			cos, sin := e.angle(c.load, e.rotation(row))
+			v = append(v, cos, sin)
+		}
+		return v
+	}, nil)
+	for i := range out {
+		out[i] = turn{&v[2*i], &v[2*i+1]}
+	}
+	return out
 }

@@ -111,13 +111,8 @@ func (m gemv) fetch(e out, single, r kernel.I64, inside kernel.Bool) *fetched {
 		if p.QKV.Style == work.NoRope {
 			return f
 		}
-		dim := int64(p.QKV.Dim)
-		angle := m.firstRow(single).Add(r).Modulo(dim)
-		if p.QKV.Style == work.Adjacent {
-			angle = angle.Shr(1).Min(k.Int(int64(p.QKV.RotaryDim/2 - 1)))
-		}
 		v := kernel.If(k, inside, k.Floats(2), func() []kernel.F32 {
-			cos, sin := e.angle(k.Int(0), angle)
+			cos, sin := e.angle(k.Int(0), e.rotation(m.firstRow(single).Add(r)))
 			return []kernel.F32{cos, sin}
 		}, nil)
 		f.cos, f.sin = &v[0], &v[1]
@@ -260,6 +255,15 @@ func (e out) angle(n, i kernel.I64) (cos, sin kernel.F32) {
 	}
 	v := kernel.LoadFloats(kernel.Arg[kernel.F32](e.k, "cs").At(n.Times(int64(e.p.QKV.RotaryDim)).Add(i.Times(2))), 2)
 	return v[0], v[1]
+}
+
+// rotation is the number of the rotation of a row of a head, any that there is where it has none.
+func (e out) rotation(row kernel.I64) kernel.I64 {
+	in := row.Modulo(int64(e.p.QKV.Dim))
+	if e.p.QKV.Style == work.Adjacent {
+		in = in.Shr(1)
+	}
+	return in.Min(e.k.Int(int64(e.p.QKV.RotaryDim/2 - 1)))
 }
 
 // rotates says whether a row is of a head of q or k.

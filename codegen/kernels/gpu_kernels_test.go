@@ -125,7 +125,6 @@ func products() []gpuKernel {
 				add("meet16", name, work.GEMV{Linear: l, Columns: 16, Shared: 228 << 10})
 				add("gemm", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
 				add("group4", name, work.GEMM{Linear: l, RowWarps: 4, Block: 128, Groups: true})
-				add("group8", name, work.GEMM{Linear: l, RowWarps: 8, Block: 128, Groups: true})
 			}
 			if all && name == "down" {
 				add("wide8", name, work.GEMV{Linear: l, Columns: 8})

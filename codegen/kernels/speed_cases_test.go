@@ -43,7 +43,6 @@ func speedCases() []speedCase {
 				}
 				add(kind("gemm"), rows, 2, work.GEMM{Linear: l, RowWarps: 4, Block: 128})
 				add(kind("group4"), rows, 2, work.GEMM{Linear: l, RowWarps: 4, Block: 128, Groups: true})
-				add(kind("group8"), rows, 2, work.GEMM{Linear: l, RowWarps: 8, Block: 128, Groups: true})
 			}
 		}
 	}

@@ -15,7 +15,7 @@ type GEMM struct {
 	RowWarps int  // 1, 2, 4 or 8
 	Block    int  // 64 or 128
 	Double   bool // two pairs of tiles a warp, which reads less of x and needs more registers
-	Groups   bool // products of warpgroups (sm_90a): 4 or 8 RowWarps, and a warp takes the block's 128 rows of x, which lie by spans (Round.Span)
+	Groups   bool // products of a warpgroup (sm_90a): 4 RowWarps, and a warp takes the block's 128 rows of x, which lie by spans (Round.Span)
 }
 
 // Family implements Params.
@@ -33,7 +33,7 @@ func (p GEMM) Validate() error {
 	c.that(p.Tokens == Many, "tokens %q, expected many", p.Tokens)
 	c.that(p.RowWarps == 1 || p.RowWarps == 2 || p.RowWarps == 4 || p.RowWarps == 8, "%d row warps, expected 1, 2, 4 or 8", p.RowWarps)
 	c.that(p.Block == 64 || p.Block == 128, "blocks of %d rows, expected 64 or 128", p.Block)
-	c.that(!p.Groups || p.Block == 128 && (p.RowWarps == 4 || p.RowWarps == 8) && !p.Double, "groups: blocks of %d rows, %d row warps, expected 128, and 4 or 8 of single pairs", p.Block, p.RowWarps)
+	c.that(!p.Groups || p.Block == 128 && p.RowWarps == 4 && !p.Double, "groups: blocks of %d rows, %d row warps, expected 128, and 4 of single pairs", p.Block, p.RowWarps)
 	c.frag(p.Linear)
 	if h := p.QKV; h != nil {
 		c.that(h.QNorm == nil && h.KNorm == nil, "qkv: norms of heads, expected kernels of their own")
@@ -110,7 +110,7 @@ func (p GEMM) Stride() int64 {
 // Grid implements Gridded.
 func (p GEMM) Grid() Grid {
 	if p.Groups {
-		return Grid{Warps: p.RowWarps, Shared: GroupStages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: 8 / p.RowWarps}
+		return Grid{Warps: p.RowWarps, Shared: GroupStages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: 2}
 	}
 	return Grid{Warps: p.RowWarps * p.Block / 64, Shared: Stages * int64(p.Block) * p.Stride(), PerBlock: 1, Resident: max(1, 8*64/(p.WarpPairs()*p.RowWarps*p.Block))}
 }

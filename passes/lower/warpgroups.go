@@ -54,20 +54,12 @@ func grouped(k work.Params) (span int, ok bool) {
 	return f.Span, err == nil
 }
 
-// groups is a product of warpgroups: of one, so that a multiprocessor has two blocks, or for
-// codes of many rows of two, which share rows of x. Measured on an H200 with 8192 rows of x:
-// int4 g128 of 28672 x 4096 takes 3.52 ms with one, 3.26 ms with two, of 4096 x 14336 1.89 ms
-// with either; bf16 2.06 and 2.17 ms.
+// groups is a product of warpgroups, of one: a multiprocessor has two blocks. Measured on an H200 with
+// 2048 rows of x, as prompts come: int4 g128 of 28672 x 4096 takes 838 us, with blocks of two warpgroups
+// 896; of 4096 x 14336 442 and 437; bf16 916 and 1051, 448 and 506.
 func groups(p work.Linear) work.GEMM {
-	g := work.GEMM{Linear: p, RowWarps: 4, Block: 128, Groups: true}
-	if f, err := layout.FragOf(p.Enc, p.Cols); err == nil && f.Block > 1 && p.Tiles() >= manyTiles {
-		g.RowWarps = 8
-	}
-	return g
+	return work.GEMM{Linear: p, RowWarps: 4, Block: 128, Groups: true}
 }
-
-// manyTiles keeps a device's multiprocessors busy with few rows of x, too.
-const manyTiles = 1024
 
 // rows are a buffer of rounded rows: who writes and who reads it.
 type rows struct{ writers, products []*ir.Part }
