@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"slices"
+
 	"quire/codegen/kernel"
 	"quire/ir/work"
 )
@@ -17,11 +19,18 @@ import (
 // The order of dims in a product is free: a lane takes 16 bytes of a token, 8 neighbouring
 // dims, for two products. Values are packed by pairs of tokens on the way.
 //
-// While a tile is multiplied the next one is on its way. At the end the warps merge, then
+// While a tile is multiplied the next one is on its way. The first is asked for before the
+// launches before have ended, if they add no token to it. At the end the warps merge, then
 // the items of the row's kv head: the last to arrive reads all partial results.
 func attentionDecodeGPU(p work.DecodeGPU) kernel.Body {
+	if p.Budget > 0 { // a launch before says which pages
+		return kernel.Body{Main: func(k *kernel.Kernel) { newDecoderGPU(k, p).item() }}
+	}
+	var d decoderGPU
+	var s spanGPU
 	return kernel.Body{
-		Main: func(k *kernel.Kernel) { newDecoderGPU(k, p).item() },
+		Early: func(k *kernel.Kernel) { d = newDecoderGPU(k, p); s = d.span(); s.early = d.early(s) },
+		Main:  func(*kernel.Kernel) { d.attend(s) },
 	}
 }
 
@@ -84,9 +93,13 @@ type spanGPU struct {
 	tiles                tiles      // what the row sees
 	used                 kernel.I64 // splits that have tokens
 	first, end           kernel.I64 // tiles of this one
+	early                *earlyTile // nil: the first is loaded when it is needed
 }
 
-func (d decoderGPU) item() {
+func (d decoderGPU) item() { d.attend(d.span()) }
+
+// span is what the item works on.
+func (d decoderGPU) span() spanGPU {
 	k, p := d.k, d.p
 	splits, nth := d.splits(), k.Item()
 	if d.after != nil {
@@ -107,13 +120,48 @@ func (d decoderGPU) item() {
 	skip := share.Times(int64(p.Queries()))
 	s.query = d.first(row, list).Add(skip)
 	s.live = k.Int(int64(d.group)).Sub(skip).Min(k.Int(int64(p.Queries())))
-	kernel.When(k, split.Lt(s.used), func() {
-		at := func(split kernel.I64) kernel.I64 {
-			return split.Mul(s.tiles.count).I32().Over(s.used.I32()).I64()
-		}
-		s.first, s.end = at(split), at(split.Plus(1))
-		d.finish(s, d.stream(s))
-	})
+	at := func(split kernel.I64) kernel.I64 {
+		return split.Mul(s.tiles.count).I32().Over(s.used.I32()).I64()
+	}
+	s.first, s.end = at(split), at(split.Plus(1))
+	return s
+}
+
+// attend finishes the item, if its split has tokens.
+func (d decoderGPU) attend(s spanGPU) {
+	kernel.When(d.k, s.split.Lt(s.used), func() { d.finish(s, d.stream(s)) })
+}
+
+// earlyTile is a warp's part of a tile that was loaded early, if it is there.
+type earlyTile struct {
+	there kernel.Bool
+	words []kernel.I32
+}
+
+// early loads the first tile of a span, keys and values, unless a token of this step is in it.
+// Codes come with scales of their own, and long heads leave no registers: nil.
+func (d decoderGPU) early(s spanGPU) *earlyTile {
+	if !d.ahead() || d.bits > 0 {
+		return nil
+	}
+	k := d.k
+	cached := kernel.LoadI32(kernel.Arg[kernel.I32](k, "slot_len").At(s.slot)).I64()
+	t := earlyTile{there: s.split.Lt(s.used).And(s.tiles.token(s.first).Plus(work.TileGPU).Le(cached))}
+	n := 0
+	for _, st := range d.strips(4) {
+		n += 2 * st.words
+	}
+	for _, st := range d.strips(8) {
+		n += 4 * st.words
+	}
+	t.words = kernel.If(k, t.there, slices.Repeat([]kernel.I32{k.Int32(0)}, n), func() []kernel.I32 { return d.tile(s) }, nil)
+	return &t
+}
+
+// tile loads a warp's part of the first tile of a span: keys, then values.
+func (d decoderGPU) tile(s spanGPU) []kernel.I32 {
+	at, last := d.place(s, d.page(s, s.first), s.first)
+	return append(d.loadKeys(at, last), d.loadValues(at, last)...)
 }
 
 // first is the first query of a row's list among all rows' heads.
@@ -274,10 +322,9 @@ func (d decoderGPU) stream(s spanGPU) resultGPU {
 	words := 0
 	var init []kernel.Value
 	if ahead {
-		at, last := d.place(s, d.page(s, s.first), s.first)
-		keys, vals := d.loadKeys(at, last), d.loadValues(at, last)
-		words = len(keys)
-		init = append(values(keys...), values(vals...)...)
+		tile := d.firstTile(s)
+		words = len(tile) / 2
+		init = values(tile...)
 	}
 	init = append(append(init, values(d.page(s, kernel.Select(k.Bool(ahead), s.first.Plus(1), s.first)))...), r.values()...)
 	queries := d.queries(s)
@@ -305,6 +352,14 @@ func (d decoderGPU) stream(s spanGPU) resultGPU {
 	})
 	v = v[len(v)-len(r.values()):]
 	return d.unwrap(&v)
+}
+
+// firstTile is tile, as it was loaded early or now.
+func (d decoderGPU) firstTile(s spanGPU) []kernel.I32 {
+	if s.early == nil {
+		return d.tile(s)
+	}
+	return kernel.If(d.k, s.early.there, s.early.words, func() []kernel.I32 { return s.early.words }, func() []kernel.I32 { return d.tile(s) })
 }
 
 // scores is the product of 16 keys and the queries, in two chains.

@@ -27,6 +27,9 @@ type Buffer struct {
 	// Loaded says that nothing changes it after the model was loaded, so that a launch
 	// which overlaps others may read it early.
 	Loaded bool
+	// Before, if there is one, is what it held when a step began whose launches may overlap:
+	// what they have not changed may be read early, too.
+	Before []byte
 }
 
 // Arg is a parameter: a buffer, or a word.
@@ -44,7 +47,7 @@ type Launch struct {
 	Args   []Arg // as the entry has parameters
 	// Overlaps says that the launch may begin before those before it have ended
 	// (programmatic dependent launch): until griddepcontrol.wait it may touch nothing
-	// but Loaded buffers.
+	// but Loaded buffers, and what is as Before.
 	Overlaps bool
 	Costs    *Costs // counts accesses, if set
 	Limit    int64  // instructions of a warp, summed over all; 0 means 4e9
@@ -112,7 +115,7 @@ func (x *machine) bind(m *Module) error {
 				if align == 0 {
 					align = globalAlign
 				}
-				r := &region{name: b.Name, bytes: b.Bytes, align: align, writable: b.Mode != Input, loaded: b.Loaded}
+				r := &region{name: b.Name, bytes: b.Bytes, align: align, writable: b.Mode != Input, loaded: b.Loaded, before: b.Before}
 				if r.writable {
 					r.track(b.Mode == Update)
 				}

@@ -1,6 +1,7 @@
 package simt
 
 import (
+	"bytes"
 	"math/bits"
 
 	"quire/codegen/kernel"
@@ -28,9 +29,16 @@ type region struct {
 	writable bool
 	shared   bool
 	loaded   bool     // unchanged since the model was loaded
+	before   []byte   // what the step found
 	written  bool     // before the launch
 	cells    [][]cell // what is known of each byte, if it can change; by pages
 	readers  [][]read
+}
+
+// unchanged says that bytes are as they were before the step.
+func (r *region) unchanged(off int64, size int) bool {
+	end := off + int64(size)
+	return off >= 0 && end <= int64(len(r.before)) && bytes.Equal(r.before[off:end], r.bytes[off:end])
 }
 
 const cellPage = 1 << 10
@@ -64,7 +72,7 @@ func (w *warp) find(lane int, space kernel.Space, addr uint64, size, align int) 
 		r = w.m.mem[n]
 		off = int64(addr) - int64(globalAddress(n)) - int64(r.align)
 	}
-	if w.m.Overlaps && !w.alone && !r.shared && !r.loaded {
+	if w.m.Overlaps && !w.alone && !r.shared && !r.loaded && !r.unchanged(off, size) {
 		w.fail(Early, lane, "%d bytes at %d of %s", size, off, r.name)
 	}
 	if off < 0 || off+int64(size) > int64(len(r.bytes)) {
@@ -151,6 +159,9 @@ func storeOp(w *warp, o *op) {
 func (w *warp) writes(lane int, r *region, off int, b []byte) {
 	if !r.writable {
 		w.fail(ReadOnly, lane, "%d bytes at %d of %s", len(b), off, r.name)
+	}
+	if r.before != nil && w.m.Overlaps && !w.alone {
+		w.fail(Early, lane, "%d bytes stored at %d of %s", len(b), off, r.name)
 	}
 	w.judgeWrite(lane, r, off, b, false)
 	copy(r.bytes[off:], b)

@@ -255,6 +255,39 @@ func TestEarly(t *testing.T) {
 	}
 }
 
+// What the step's launches have not changed may be read early, and what they have may not; nothing may be written.
+func TestEarlyUnchanged(t *testing.T) {
+	sm, err := target.Parse("sm_90a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(i int64) func(kern) {
+		return func(k kern) { kernel.LoadF32(arg(k, "x").Plus(i)) }
+	}
+	for _, c := range []struct {
+		name  string
+		start func(kern)
+		want  bool
+	}{
+		{"old", read(0), false},
+		{"new", read(1), true},
+		{"written", func(k kern) { kernel.StoreF32(arg(k, "x"), k.Float(0)) }, true},
+	} {
+		m := kernel.NewModule(sm).Trace()
+		m.Define("k", operands[:1], kernel.Body{Start: c.start, Main: func(kern) {}})
+		x, err := Compile(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Buffer{Name: "x", Bytes: []byte{1, 2, 3, 4, 5, 6, 7, 8}, Before: []byte{1, 2, 3, 4, 5, 6, 7, 9}, Mode: Update}
+		err = x.Launch(Launch{Kernel: "k", Blocks: 1, Warps: 1, Overlaps: true, Args: []Arg{{Buffer: b}, {Value: 1}}})
+		var e *Error
+		if found := errors.As(err, &e) && e.Kind == Early; found != c.want || err != nil && !found {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 // exchange reads what a thread of the other warp wrote.
 func exchange(k kern, sync bool) {
 	i := thread(k)

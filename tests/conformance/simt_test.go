@@ -171,11 +171,16 @@ func (s *simulated) Step(b *device.Batch) (device.Output, error) {
 	s.inputs = map[string]*simt.Buffer{}
 	for name, in := range map[string][]int32{"tok": b.Tok, "pos": b.Pos, "out": b.Out, "row_slot": b.RowSlot, "slot_start": b.SlotStart, "slot_new": b.SlotNew, "slot_len": b.SlotLen} {
 		s.inputs[name] = ints(name, in)
+		s.inputs[name].Loaded = true
 	}
 	s.pages = nil
 	for i, p := range b.Pages {
 		bind["P"] = max(bind["P"], int64(p.Width))
 		s.pages = append(s.pages, ints(fmt.Sprintf("pages of table %d", i), p.Entries))
+		s.pages[i].Loaded = true
+	}
+	for _, c := range s.caches {
+		c.Before = append(c.Before[:0], c.Bytes...)
 	}
 	step, err := s.step(bind)
 	if err != nil {
