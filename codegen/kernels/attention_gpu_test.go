@@ -66,6 +66,7 @@ func TestDecodeGPU(t *testing.T) {
 }
 
 func TestPrefillGPU(t *testing.T) {
+	parallel(t)
 	testAttentionGPU(t, func(p work.Attention) work.Params {
 		p.Phase = work.Prefill
 		return work.PrefillGPU{Attention: p}
@@ -78,6 +79,7 @@ func TestPrefillGPU(t *testing.T) {
 
 // In chunks all rows of a step have the window of their slot's first.
 func TestPrefillGPUInChunks(t *testing.T) {
+	parallel(t)
 	for _, tgt := range gpus(t) {
 		for _, p := range attentionsGPU {
 			if p.Window == 0 {
@@ -194,6 +196,7 @@ func testGroupsGPU(t *testing.T, l lib, name string, g work.HeadGroupsGPU, b []s
 
 // A slot's only row reads its lists in the company of prompts, too.
 func TestPrefillGPUOverPickedPages(t *testing.T) {
+	parallel(t)
 	for _, tgt := range gpus(t) {
 		for _, p := range []work.Attention{
 			{Heads: 8, KVHeads: 2, Dim: 64, CacheEnc: layout.F16, Page: 64, Summary: 16, Budget: 3},

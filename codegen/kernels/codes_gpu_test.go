@@ -104,6 +104,7 @@ func TestCase66OneHotGPU(t *testing.T) {
 // list; the relative Frobenius error against float64 below 1e-3; the same bits again, by other numbers of
 // blocks too; counters left as they were found; NaN behind the rows of x.
 func TestCase66SizesGPU(t *testing.T) {
+	parallel(t)
 	type size struct{ m, n, k int }
 	var sizes []size
 	for _, m := range []int{1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 1024} {

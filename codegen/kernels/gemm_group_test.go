@@ -36,6 +36,7 @@ func sm90a(t *testing.T) target.Target {
 
 // Products of warpgroups are what plain loops make of the decoded weights.
 func TestGroups(t *testing.T) {
+	parallel(t)
 	ran := 0
 	for i, l := range linears() {
 		l.Norm, l.Tokens, l.Dot = nil, work.Many, work.F16

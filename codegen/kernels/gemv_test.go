@@ -353,6 +353,7 @@ func (c *fewRows) codes() {
 
 // Products for many rows are what plain loops make of the decoded weights.
 func TestGEMM(t *testing.T) {
+	parallel(t)
 	for i, l := range linears() {
 		l.Norm, l.Tokens, l.Dot = nil, work.Many, work.F16
 		if l.Cols > 2304 {

@@ -26,6 +26,7 @@ func (s *kvStep) selectedGPU(t *testing.T, l lib, i int, p work.PageSelectGPU) f
 }
 
 func TestPageSelectGPU(t *testing.T) {
+	parallel(t)
 	for _, tgt := range gpus(t) {
 		for _, p := range append(slices.Clone(paged), work.Attention{Heads: 32, KVHeads: 2, Dim: 256, CacheEnc: layout.F16, Page: 256, Summary: 16, Budget: 2}) {
 			if p.CacheEnc == layout.F32 {
@@ -148,6 +149,7 @@ func TestKeptListsGPU(t *testing.T) {
 
 // Summaries on a GPU are those of the keys as stored, of appended rows in any cuts.
 func TestSummariseGPU(t *testing.T) {
+	parallel(t)
 	for _, tgt := range gpus(t) {
 		for _, c := range []struct {
 			enc           layout.Enc

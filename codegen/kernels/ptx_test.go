@@ -14,6 +14,7 @@ var notLocal = regexp.MustCompile(`\.local|__local_depot|st\.local|ld\.local`)
 // Kernels become the instructions meant, without memory of their own. TestPtxas says what
 // the assembler makes of them.
 func TestKernelsOnGPUs(t *testing.T) {
+	parallel(t)
 	tools, err := findTools()
 	if err != nil {
 		t.Skip(err)

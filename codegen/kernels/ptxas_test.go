@@ -29,6 +29,7 @@ const strangerSpills = 64
 // where there was none, is seen in its diff. A stack frame or a spill is an error; on a
 // machine that is not the target a few bytes are not, and stand behind the registers.
 func TestPtxas(t *testing.T) {
+	parallel(t)
 	ctx := context.Background()
 	tools, err := findTools()
 	if err != nil {

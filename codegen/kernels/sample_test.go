@@ -85,6 +85,7 @@ func chosen(t testing.TB, row []float32, o sample.Options, u float64) (token int
 // Rows as models give them, flat ones, ones with ties, infinities and NaN; every filter; many
 // draws: the token is the one that the CPU's sampler takes.
 func TestSample(t *testing.T) {
+	parallel(t)
 	few := []sample.Options{{}, {Temperature: 0.7, MinP: 0.05}, {Temperature: 0.6, TopK: 20, TopP: 0.95}, {Temperature: 2, TopP: 0.9}}
 	all := append([]sample.Options{
 		{Temperature: 1}, {Temperature: 1, TopK: 1}, {Temperature: 1, TopK: 2}, {Temperature: 1, TopK: 3000}, {Temperature: 2, TopK: 50, TopP: 0.5, MinP: 0.1},

@@ -18,6 +18,13 @@ import (
 // go test -run GEMV -v -costs prints what each line's accesses take of the memories.
 var showCosts = flag.Bool("costs", false, "print sectors and bank conflicts of simulated kernels, by line")
 
+// parallel marks a test that takes seconds. On a GPU, and where a bundle is filled, tests run one at a time.
+func parallel(t *testing.T) {
+	if *device == "simt" && *bundle == "" {
+		t.Parallel()
+	}
+}
+
 // launchGPU runs a launch of a kernel, simulated or on the device that -device names.
 func launchGPU(t testing.TB, tgt target.Target, p work.Params, l simt.Launch) error {
 	t.Helper()

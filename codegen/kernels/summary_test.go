@@ -62,6 +62,7 @@ func (c *cacheOf) checkSummaries(t *testing.T, name string) {
 // Cases 4 and 5 on a machine: summaries of keys appended in any cuts are those of the keys
 // at once, whatever the pages held before.
 func TestSummariesOfAppendedKeys(t *testing.T) {
+	parallel(t)
 	for _, tgt := range targets(t) {
 		for _, c := range []struct {
 			enc           layout.Enc

@@ -363,6 +363,7 @@ func TestCPU(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s", v.name, tgt.Name), func(t *testing.T) {
+				t.Parallel()
 				for seed := range uint64(*sweep) {
 					load(t, v, tgt, 1+i%2).script(uint64(i) + 1000*seed)
 				}

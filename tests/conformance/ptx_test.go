@@ -27,6 +27,7 @@ const strangerSpills = 64
 // Every kernel of every example, in the caches that a GPU has, becomes PTX that ptxas assembles for the target, and
 // sm_80's for sm_120 too, without a stack or a spilled register.
 func TestExampleKernels(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	tools, err := llc.Find(ctx)
 	if err != nil {

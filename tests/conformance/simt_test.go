@@ -88,6 +88,7 @@ func TestSimulatedPages(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s", v.name, name), func(t *testing.T) {
+				t.Parallel()
 				for seed := range uint64(*sweep) {
 					load(t, v, tgt, 1).long(uint64(i) + 1000*seed)
 				}
@@ -104,6 +105,7 @@ func TestSimulated(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Run(fmt.Sprintf("%s/%s", v.name, name), func(t *testing.T) {
+				t.Parallel()
 				load(t, v, tgt, 1).script(uint64(i))
 			})
 		}

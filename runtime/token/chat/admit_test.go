@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 // hostile are the T cases of bad input: each ends in an error, soon, and without the process.
 var hostile = []struct {
 	name, text string
-	want       string // part of the error, by Admit
+	want       string // part of the error; of either, where a slow machine's child may use up its time first
 	inProcess  bool   // what stops it works without a child too
 }{
 	{"T1 macro calls itself", `{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}`, "calls itself", true},
@@ -33,10 +34,10 @@ var hostile = []struct {
 	{"T2 range backwards", `{% for i in range(1000000000, 0, -1) %}{% endfor %}`, "range: more than", true},
 	{"T2 range step 0", `{% for i in range(0, 5, 0) %}{% endfor %}`, "step is 0", true},
 	{"T3 string times 2^31", `{{ ('x' * 2147483648) | length }}`, "", false},
-	{"T3 string doubled", `{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}`, "a string of", true},
-	{"T3 printed without end", `{% for i in range(90000) %}{{ 'x' * 1000 }}{% endfor %}`, "bytes printed", true},
+	{"T3 string doubled", `{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}`, "a string of|CPU time", true},
+	{"T3 printed without end", `{% for i in range(90000) %}{{ 'x' * 1000 }}{% endfor %}`, "bytes printed|CPU time", true},
 	{"T3 replace squared", `{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(9) %}{% set ns.s = ns.s | replace('x', ns.s) %}{% endfor %}`, "", false},
-	{"T4 nested loops", `{% for a in range(9000) %}{% for b in 'x' * 9000 %}{% for c in 'x' * 9000 %}{% endfor %}{% endfor %}{% endfor %}`, "steps", true},
+	{"T4 nested loops", `{% for a in range(9000) %}{% for b in 'x' * 9000 %}{% for c in 'x' * 9000 %}{% endfor %}{% endfor %}{% endfor %}`, "steps|CPU time", true},
 	{"T4 a long expression", `{{ ` + strings.Repeat(`('x' * 30000) | replace('x', 'yy') | length + `, 3000) + `0 }}`, "CPU time", false},
 	{"raise_exception always", `{{ raise_exception('no') }}`, "refused: no", true},
 	{"brackets", `{{ ` + strings.Repeat("(", 100_000) + `1` + strings.Repeat(")", 100_000) + ` }}`, "brackets nest", true},
@@ -49,12 +50,16 @@ var hostile = []struct {
 	{"nonsense", `{% frobnicate %}`, "frobnicate", true},
 }
 
+func says(err error, want string) bool {
+	return err != nil && slices.ContainsFunc(strings.Split(want, "|"), func(w string) bool { return strings.Contains(err.Error(), w) })
+}
+
 func TestAdmitHostile(t *testing.T) {
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()
 			_, err := chat.Admit(context.Background(), c.text, markers, chat.Reexec)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if !says(err, c.want) {
 				t.Fatalf("error is %v, expected one about %q", err, c.want)
 			}
 			if len(err.Error()) > 1000 {
@@ -80,7 +85,7 @@ func TestTrustedHostile(t *testing.T) {
 			if err == nil {
 				_, err = tpl.Render(chat.Input{Messages: []chat.Message{{Role: "user", Content: "x"}}})
 			}
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if !says(err, c.want) {
 				t.Fatalf("error is %v, expected one about %q", err, c.want)
 			}
 		})
