@@ -24,7 +24,7 @@ type barrier struct {
 	waiting    []*warp
 	clocks     []uint32 // joined over those that arrived
 	far        clocks
-	fenced     snapshot
+	fenced     clocks
 	pending    clocks
 	alone      bool
 }
@@ -135,7 +135,7 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	}
 	r := b.barriers[number]
 	if r == nil || r.have == 0 {
-		r = &barrier{need: threads, clocks: make([]uint32, len(b.warps)), far: clocks{}}
+		r = &barrier{need: threads, clocks: make([]uint32, len(b.warps))}
 		b.barriers[number] = r
 	}
 	if r.need != threads {
@@ -143,8 +143,8 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	}
 	r.have += kernel.WarpSize
 	join(r.clocks, w.clock)
-	r.far.join(w.far)
-	r.fenced.join(w.fenced)
+	r.far = r.far.join(w.far)
+	r.fenced = r.fenced.join(w.fenced)
 	r.pending = r.pending.join(w.pending)
 	r.alone = r.alone || w.alone
 	w.tick()
@@ -158,7 +158,7 @@ func (b *blockState) arrive(w *warp, number uint64, threads int, wait bool) {
 	for _, o := range r.waiting {
 		join(o.clock, r.clocks)
 		o.far = o.far.join(r.far)
-		o.fenced.join(r.fenced) // a fence before, or after, may be another thread's than the atomic is
+		o.fenced = o.fenced.join(r.fenced) // a fence before, or after, may be another thread's than the atomic is
 		o.pending = o.pending.join(r.pending)
 		o.alone = o.alone || r.alone
 		o.state = running

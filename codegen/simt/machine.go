@@ -76,7 +76,7 @@ func (w *warp) SyncWarp(lanes uint32) {
 func (w *warp) Fence() {
 	w.learn(w.pending)
 	w.pending = nil
-	w.fenced.all = w.fenced.all.join(w.known())
+	w.fenced = w.fenced.join(w.known())
 	w.tick()
 }
 

@@ -2,6 +2,7 @@ package simt
 
 import (
 	"fmt"
+	"slices"
 
 	"quire/codegen/kernel"
 )
@@ -38,20 +39,40 @@ const (
 
 type read = event
 
-// clocks are intervals of other blocks' warps.
-type clocks map[int32]uint32
+// clocks are intervals of warps, by their numbers over the grid. Nobody changes them, so that many may hold the same.
+type clocks []uint32
 
+// join is the later of both for each warp.
 func (c clocks) join(o clocks) clocks {
-	if len(o) == 0 {
+	if len(c) < len(o) {
+		c, o = o, c
+	}
+	switch {
+	case len(o) == 0 || &c[0] == &o[0] || c.covers(o):
 		return c
+	case len(c) == len(o) && o.covers(c):
+		return o
 	}
-	if c == nil {
-		c = clocks{}
+	out := slices.Clone(c)
+	join(out, o)
+	return out
+}
+
+// covers says that nothing of o is later, which is no longer.
+func (c clocks) covers(o clocks) bool {
+	for i, v := range o {
+		if v > c[i] {
+			return false
+		}
 	}
-	for k, v := range o {
-		c[k] = max(c[k], v)
+	return true
+}
+
+func (c clocks) of(who int32) uint32 {
+	if int(who) < len(c) {
+		return c[who]
 	}
-	return c
+	return 0
 }
 
 func join(to, from []uint32) {
@@ -60,34 +81,24 @@ func join(to, from []uint32) {
 	}
 }
 
-// snapshot is what a fence covered.
-type snapshot struct{ all clocks }
-
-func (s *snapshot) join(o snapshot) { s.all = s.all.join(o.all) }
-
 func (w *warp) tick() { w.clock[w.number]++ }
 
 // known is all that this warp has synchronised with, itself included.
 func (w *warp) known() clocks {
-	out := clocks{}.join(w.far)
-	for i, c := range w.clock {
-		if c > 0 {
-			out[w.id-int32(w.number)+int32(i)] = c
-		}
-	}
+	first := int(w.id) - w.number
+	out := make(clocks, max(len(w.far), first+len(w.clock)))
+	copy(out, w.far)
+	copy(out[first:], w.clock)
 	return out
 }
 
 // learn takes over what another published.
 func (w *warp) learn(c clocks) {
-	first := w.id - int32(w.number)
-	for who, clock := range c {
-		if i := who - first; i >= 0 && int(i) < len(w.clock) {
-			w.clock[i] = max(w.clock[i], clock)
-		} else {
-			w.far = w.far.join(clocks{who: clock})
-		}
+	if first := int(w.id) - w.number; first < len(c) {
+		own := c[first:]
+		join(w.clock, own[:min(len(own), len(w.clock))])
 	}
+	w.far = w.far.join(c)
 }
 
 // after says whether this warp has synchronised with an event.
@@ -96,7 +107,7 @@ func (w *warp) after(e event) bool {
 	if i := e.who - 1 - first; i >= 0 && int(i) < len(w.clock) {
 		return w.clock[i] >= e.clock
 	}
-	return w.far[e.who-1] >= e.clock
+	return w.far.of(e.who-1) >= e.clock
 }
 
 // conflicts says whether an event by another thread is not ordered before now.
@@ -220,7 +231,7 @@ func (w *warp) acquire(addr uint64, order kernel.Order) {
 }
 
 func (w *warp) release(addr uint64, order kernel.Order) {
-	what := w.fenced.all
+	what := w.fenced
 	if order == kernel.Release || order == kernel.AcqRel {
 		what = w.known()
 		w.tick()

@@ -38,8 +38,8 @@ type warp struct {
 	now    int32 // line
 
 	clock    []uint32 // of the block's warps, as far as this one knows
-	far      clocks   // of other blocks' warps
-	fenced   snapshot // what the last fence covered
+	far      clocks   // of other blocks' warps; those of its own are out of date
+	fenced   clocks   // what the last fence covered
 	pending  clocks   // what relaxed atomics saw
 	copies   copies
 	started  []func()   // products since the last group was closed
