@@ -159,6 +159,18 @@ func TestPlantedBugs(t *testing.T) {
 		{"no fence before a counter", Race, "reads byte", run{blocks: 3, warps: 1, shared: 4, y: make([]float32, 97), z: make([]float32, 32)},
 			func(k kern) { lastArriver(k, false) },
 			func(k kern) { lastArriver(k, true) }},
+		{"a write behind the counter", Race, "reads byte", run{blocks: 3, warps: 1, shared: 4, y: make([]float32, 97), z: make([]float32, 32)},
+			func(k kern) {
+				lastArriver(k, true)
+				kernel.StoreF32(arg(k, "y").At(k.Item().Times(32).Add(k.GPU().Lane())), k.Float(1))
+			},
+			func(k kern) {
+				lastArriver(k, true)
+				kernel.LoadF32(arg(k, "y").At(k.Item().Times(32).Add(k.GPU().Lane())))
+			}},
+		{"no fence between two counters", Race, "reads byte", run{blocks: 3, warps: 1, shared: 4, y: make([]float32, 98), z: make([]float32, 32)},
+			func(k kern) { twoCounters(k, false) },
+			func(k kern) { twoCounters(k, true) }},
 		{"a barrier some lanes skip", Divergence, "lanes 0000ffff", run{blocks: 1, warps: 1},
 			func(k kern) {
 				kernel.When(k, k.GPU().Lane().Lt(k.Int(16)), func() { k.GPU().Sync() })
@@ -338,6 +350,37 @@ func lastArriver(k kern, fence bool) {
 	})
 	g.Sync()
 	kernel.When(k, kernel.LoadI32(kernel.As[kernel.I32](shared(k, 0))).Eq(k.Int32(2)), func() {
+		sum := k.Float(0)
+		for b := range 3 {
+			sum = sum.Add(kernel.LoadF32(y.Plus(int64(32 * b)).At(l)))
+		}
+		kernel.StoreF32(arg(k, "z").At(l), sum)
+	})
+}
+
+// twoCounters has blocks 0 and 1 meet at a counter, and the later of them and block 2 at another; the later of those
+// reads what all wrote, though it may have met only one of the others.
+func twoCounters(k kern, fence bool) {
+	y, l, g := arg(k, "y"), k.GPU().Lane(), k.GPU()
+	later := kernel.As[kernel.I32](shared(k, 0))
+	kernel.StoreF32(y.At(k.Item().Times(32).Add(l)), k.Item().F32())
+	g.Fence()
+	g.Sync()
+	kernel.When(k, l.Eq(k.Int(0)), func() {
+		kernel.StoreI32(later, k.Int32(1))
+		kernel.When(k, k.Item().Lt(k.Int(2)), func() {
+			kernel.StoreI32(later, g.Arrive(kernel.As[kernel.I32](y.Plus(96)), k.Int32(1)))
+		})
+		if fence {
+			g.Fence()
+		}
+		kernel.When(k, kernel.LoadI32(later).Eq(k.Int32(1)), func() {
+			kernel.StoreI32(later, g.Arrive(kernel.As[kernel.I32](y.Plus(97)), k.Int32(1)))
+		})
+		g.Fence()
+	})
+	g.Sync()
+	kernel.When(k, kernel.LoadI32(later).Eq(k.Int32(1)), func() {
 		sum := k.Float(0)
 		for b := range 3 {
 			sum = sum.Add(kernel.LoadF32(y.Plus(int64(32 * b)).At(l)))
